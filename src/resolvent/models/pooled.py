@@ -1,0 +1,422 @@
+"""The pooled-sequence model: a table of two token classes, positions, weights; its limit and its sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resolvent import spikes
+from resolvent import weights as weighting
+from resolvent.arguments import arrays, natural, one_of, require, seed_number
+from resolvent.laws import MarchenkoPasturProduct
+from resolvent.pooling import pooling_matrix
+from resolvent.positions import Positions
+from resolvent.spectrum import SignalSweep, covariance_spectrum, top_eigenpairs
+from resolvent.tables import NOISES, draw_noise, draw_tokens, token_signs
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["MeanSpike", "PooledSequences", "Prediction", "Simulation"]
+
+NAMED_WEIGHTS = ("mean", "causal", "optimal")
+
+
+@dataclass(frozen=True)
+class MeanSpike:
+    """The spurious spike of an uncentred second-moment matrix, along the mean embedding.
+
+    Attributes
+    ----------
+    q : float
+        Net spike delta·((1ᵀw)²/kappa − 1).
+    outlier : float
+        Its eigenvalue, NaN when it stays in the bulk.
+    overlap : float
+        Squared overlap of its eigenvector with the mean embedding (not with the signal).
+    """
+
+    q: Any
+    outlier: Any
+    overlap: Any
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the theory says of a pooled-sequence model; fields broadcast with the signal.
+
+    Attributes
+    ----------
+    alpha, kappa, snr : float
+        Pooled signal, pooled noise and their ratio.
+    bulk : MarchenkoPasturProduct
+        Limit law of the eigenvalues.
+    edge : float
+        Its right edge.
+    q, threshold : float
+        Net spike, and the q_c above which it shows.
+    critical_signal : float
+        ‖mu‖ at which q = q_c; zero when every signal shows.
+    outlier : float
+        Eigenvalue of the signal's spike, NaN when there is none.
+    top_eigenvalue, second_eigenvalue : float
+        Limits of the two largest eigenvalues (an outlier, or the edge).
+    overlap : float
+        Squared overlap with mu/‖mu‖: population_overlap · sample_overlap · direction_factor.
+    population_overlap, sample_overlap, direction_factor : float
+        Share lost to the finite vocabulary, to the finite sample, and to the table's own class means.
+    mean_spike : MeanSpike or None
+        Only for uncentred models.
+    published : Prediction or None
+        The same quantities by the formulas as published (a balanced table).
+    """
+
+    alpha: Any
+    kappa: Any
+    snr: Any
+    bulk: MarchenkoPasturProduct
+    edge: Any
+    q: Any
+    threshold: Any
+    critical_signal: Any
+    outlier: Any
+    top_eigenvalue: Any
+    second_eigenvalue: Any
+    overlap: Any
+    population_overlap: Any
+    sample_overlap: Any
+    direction_factor: Any
+    mean_spike: MeanSpike | None = None
+    published: Prediction | None = None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """One finite-size draw; field names are those of `Prediction` where they mean the same.
+
+    Attributes
+    ----------
+    seed : int
+    eigenvalues : array
+        Decreasing: all d of them, or the leading ones only.
+    top_eigenvalue, second_eigenvalue : float
+    overlap : float
+        Squared overlap of the signal's eigenvector with mu/‖mu‖. Centred: of the top eigenvector.
+    mean_outlier, mean_overlap : float or None
+        Uncentred only: eigenvalue and squared overlap of the eigenvector along the mean embedding.
+    """
+
+    seed: int
+    eigenvalues: np.ndarray
+    top_eigenvalue: float
+    second_eigenvalue: float
+    overlap: float
+    mean_outlier: float | None = None
+    mean_overlap: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PooledSequences:
+    """Sequences of T tokens from a two-class table, pooled by fixed weights.
+
+    x_i = sum_l w_l e_{t_il}, with tokens e_v = s_v mu + z_v, signs correlated over positions by R.
+
+    Parameters
+    ----------
+    dimension, vocabulary, samples : int
+        d, V (even) and N.
+    positions : Prefix, SingleFactor, Correlated or any object with ``length``, ``matrix``, ``sample``
+        Position model.
+    weights : array, shape (T,), or {"mean", "causal", "optimal"}
+        Pooling weights.
+    signal : float or array
+        ‖mu‖ >= 0; an array predicts a curve (to simulate one, use `sweep`).
+    table : {"mixture", "balanced"}
+        "mixture" is the Gaussian-mixture table itself, exact. "balanced" has noise of zero mean inside
+        each class; the published formulas correspond to it.
+    noise : {"gaussian", "uniform", "rademacher", "student_t"}
+        Law of the table's noise in simulations; the limit does not depend on it.
+    centred : bool, default True
+        False uses the second-moment matrix, which has a spurious spike along the mean embedding.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number >= 1, the vocabulary is odd, weights have the wrong length, are
+        not finite or all zero, or a name is unknown.
+
+    References
+    ----------
+    Seddik [seddik2026]_; derivation and departures in docs/theory/pooled.md, sections 1 to 4.
+
+    Examples
+    --------
+    >>> from resolvent import Prefix
+    >>> model = PooledSequences(400, 800, 1200, Prefix(50, 10), "optimal", signal=0.7)
+    >>> prediction = model.predict()
+    >>> round(float(prediction.overlap), 3), round(float(prediction.published.overlap), 3)
+    (0.472, 0.878)
+    >>> draw = model.simulate(seed=0)
+    >>> abs(draw.overlap - prediction.overlap) < 0.1
+    True
+    """
+
+    dimension: int
+    vocabulary: int
+    samples: int
+    positions: Positions
+    weights: Any
+    signal: Any
+    table: str = "mixture"
+    noise: str = "gaussian"
+    centred: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("dimension", "vocabulary", "samples"):
+            object.__setattr__(self, name, natural(name, getattr(self, name)))
+        token_signs(self.vocabulary)
+        for name in ("length", "matrix", "sample"):
+            if not hasattr(self.positions, name):
+                raise ValueError(
+                    f"positions must be a position model such as Prefix(T, r), got {self.positions!r}"
+                )
+        one_of("table", self.table, spikes.TABLES)
+        one_of("noise", self.noise, NOISES)
+        _, signal = arrays(self.signal)
+        require("signal", self.signal, (signal >= 0) & (signal < np.inf), "finite and >= 0")
+        if isinstance(self.weights, str):
+            one_of("weights", self.weights, NAMED_WEIGHTS)
+        self.pooling_weights  # noqa: B018 (checked here, at the boundary)
+
+    @property
+    def delta(self) -> float:
+        """d / V."""
+        return self.dimension / self.vocabulary
+
+    @property
+    def gamma(self) -> float:
+        """d / N."""
+        return self.dimension / self.samples
+
+    @cached_property
+    def pooling_weights(self) -> np.ndarray:
+        """The weights as numbers, shape (T,)."""
+        length = self.positions.length
+        if isinstance(self.weights, str):
+            if self.weights == "optimal":
+                return weighting.optimal(self.positions.matrix)
+            return getattr(weighting, self.weights)(length)
+        w = np.asarray(self.weights, dtype=float)
+        if w.shape != (length,):
+            raise ValueError(f"weights must have shape ({length},) to match positions, got {w.shape}")
+        if not np.isfinite(w).all():
+            raise ValueError("weights must be finite, got NaN or infinite entries")
+        if not w.any():
+            raise ValueError("weights must not all be zero")
+        return w
+
+    def predict(self) -> Prediction:
+        """The limit of this model, with the published prediction beside it."""
+        exact = self._predict(self.table)
+        return replace(exact, published=replace(self._predict("balanced"), mean_spike=None))
+
+    def _predict(self, table: str) -> Prediction:
+        w, delta, gamma = self.pooling_weights, self.delta, self.gamma
+        kappa, alpha = weighting.kappa(w), weighting.alpha(w, self.positions.matrix)
+        snr = alpha / kappa
+        q = spikes.net_spike(self.signal, snr, delta, table)
+        population = spikes.overlap(q, delta, 0.0)
+        total = spikes.overlap(q, delta, gamma)
+        factor = spikes.direction_factor(self.signal, delta, table)
+        outlier = spikes.outlier(q, delta, gamma, kappa)
+        edge = spikes.edge(delta, gamma, kappa)
+        mean_spike = None
+        if not self.centred:
+            loud = w.sum() ** 2 / kappa if table == "mixture" else 0.0
+            q_mean = delta * (loud - 1)
+            mean_spike = MeanSpike(
+                q_mean,
+                spikes.outlier(q_mean, delta, gamma, kappa),
+                spikes.overlap(q_mean, delta, gamma),
+            )
+        other = edge if mean_spike is None else np.fmax(mean_spike.outlier, edge)
+        shown = np.fmax(outlier, edge)
+        return Prediction(
+            alpha=alpha,
+            kappa=kappa,
+            snr=snr,
+            bulk=MarchenkoPasturProduct((delta, gamma), float(kappa)),
+            edge=edge,
+            q=q,
+            threshold=spikes.threshold(delta, gamma),
+            critical_signal=spikes.critical_signal(snr, delta, gamma, table) if snr > 0 else np.inf,
+            outlier=outlier,
+            top_eigenvalue=np.maximum(shown, other),
+            second_eigenvalue=np.minimum(shown, other),
+            overlap=total * factor,
+            population_overlap=population,
+            sample_overlap=np.where(total > 0, total / np.where(population > 0, population, 1), 0.0)[()],
+            direction_factor=factor,
+            mean_spike=mean_spike,
+        )
+
+    def _draw(self, seed: Any, dtype: Any) -> tuple[np.ndarray, Any]:
+        """Table noise (V, d) with the signal along the first axis, and the pooling matrix (N, V)."""
+        # one child stream a part, so that no part depends on how another was drawn
+        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed_number(seed)).spawn(3)]
+        signs = self.positions.sample(self.samples, rng=streams[0])
+        tokens = draw_tokens(signs, self.vocabulary, rng=streams[1])
+        noise = draw_noise(
+            self.vocabulary,
+            self.dimension,
+            noise=self.noise,
+            table=self.table,
+            rng=streams[2],
+            dtype=dtype,
+        )
+        return noise, pooling_matrix(tokens, self.pooling_weights, self.vocabulary, dtype=dtype)
+
+    def simulate(self, seed: int, *, top: int | None = None, dtype: Any = float) -> Simulation:
+        """Draw a table and sequences, and return their spectrum.
+
+        Parameters
+        ----------
+        seed : int
+            Non-negative; fixes table, signs and tokens whatever the signal and the weights.
+        top : int, optional
+            Only this many leading eigenvalues (>= 2), by Lanczos; no d x d matrix is formed.
+        dtype : dtype, default float64
+            float32 halves the memory.
+
+        Returns
+        -------
+        Simulation
+
+        Raises
+        ------
+        ValueError
+            If the signal is an array, the seed is not one, or `top` is out of range.
+        """
+        if np.ndim(self.signal):
+            raise ValueError("signal must be one number to simulate; use sweep() for several")
+        if top is not None and natural("top", top, least=2) >= self.dimension:
+            raise ValueError(f"top must be below the dimension {self.dimension}, got {top}")
+        table, matrix = self._draw(seed, np.dtype(dtype))
+        table[:, 0] += (float(self.signal) * token_signs(self.vocabulary)).astype(table.dtype)
+        if top is None:
+            values, vectors = covariance_spectrum(
+                matrix @ table, centred=self.centred, vectors=min(3, self.dimension)
+            )
+        else:
+            values, vectors = top_eigenpairs(table, matrix, top, centred=self.centred)
+        second = float(values[1]) if values.size > 1 else 0.0
+        along = vectors[0] ** 2
+        if self.centred:
+            return Simulation(
+                seed=int(seed),
+                eigenvalues=values,
+                top_eigenvalue=float(values[0]),
+                second_eigenvalue=second,
+                overlap=float(along[0]),
+            )
+        mean = table.mean(axis=0, dtype=float)
+        means = (mean @ vectors) ** 2 / (mean @ mean)
+        pair = min(2, along.size)
+        spurious = int(np.argmax(means[:pair]))
+        return Simulation(
+            seed=int(seed),
+            eigenvalues=values,
+            top_eigenvalue=float(values[0]),
+            second_eigenvalue=second,
+            overlap=float(along[:pair].max()),
+            mean_outlier=float(values[spurious]),
+            mean_overlap=float(means[spurious]),
+        )
+
+    def sweep(
+        self, signals: Any, seeds: Iterable[int], *, jobs: int | None = None, progress: bool = False
+    ) -> xarray.Dataset:
+        """Theory and simulation along signals, one factorisation a seed.
+
+        Parameters
+        ----------
+        signals : array, shape (m,)
+            Values of ‖mu‖.
+        seeds : iterable of int
+        jobs : int, optional
+            Parallel jobs; None leaves it to joblib's active backend (one job by default), so that
+            ``joblib.parallel_config(backend="dask")`` and the like take the sweep elsewhere.
+        progress : bool, default False
+            Show a progress bar over seeds.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``overlap``, ``top_eigenvalue``, ``second_eigenvalue`` over (signal, seed);
+            ``predicted_*`` and ``published_*`` of the first two over signal; parameters as attributes.
+
+        Raises
+        ------
+        ValueError
+            If the model is not centred, or signals or seeds are not what they should be.
+        """
+        import xarray as xr
+
+        from resolvent.sweeps import run_all
+
+        if not self.centred:
+            raise ValueError("sweep() needs centred=True; simulate uncentred models one by one")
+        signals = np.atleast_1d(np.asarray(signals, dtype=float))
+        require(
+            "signals", signals, (signals.ndim == 1) & (signals >= 0) & np.isfinite(signals), "finite and >= 0"
+        )
+        seeds = [seed_number(seed) for seed in seeds]
+        if not seeds or not signals.size:
+            raise ValueError("signals and seeds must not be empty")
+        results = run_all(
+            _sweep_one_seed,
+            [{"model": self, "signals": signals, "seed": seed} for seed in seeds],
+            jobs=jobs,
+            progress="sweep" if progress else None,
+        )
+        stacked = np.stack(results, axis=-1)
+        prediction = replace(self, signal=signals).predict()
+        published = prediction.published
+        assert published is not None
+        names = ("top_eigenvalue", "second_eigenvalue", "overlap")
+        return xr.Dataset(
+            {name: (("signal", "seed"), stacked[i]) for i, name in enumerate(names)}
+            | {
+                f"predicted_{name}": ("signal", np.broadcast_to(getattr(prediction, name), signals.shape))
+                for name in names
+            }
+            | {
+                f"published_{name}": ("signal", np.broadcast_to(getattr(published, name), signals.shape))
+                for name in names
+            },
+            coords={"signal": signals, "seed": seeds},
+            attrs={
+                "dimension": self.dimension,
+                "vocabulary": self.vocabulary,
+                "samples": self.samples,
+                "length": self.positions.length,
+                "delta": self.delta,
+                "gamma": self.gamma,
+                "snr": float(prediction.snr),
+                "kappa": float(prediction.kappa),
+                "table": self.table,
+                "noise": self.noise,
+            },
+        )
+
+
+def _sweep_one_seed(model: PooledSequences, signals: np.ndarray, seed: int) -> np.ndarray:
+    noise, matrix = model._draw(seed, np.dtype(float))
+    x = matrix @ noise
+    x -= x.mean(axis=0)
+    slope = matrix @ token_signs(model.vocabulary)
+    return np.stack(SignalSweep.factorise(x, slope - slope.mean()).top(signals))
