@@ -6,33 +6,35 @@ Every check names the argument, the value it got and what is allowed.
 from __future__ import annotations
 
 import operator
+from functools import cache
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj
 
-__all__ = ["arrays", "generator", "natural", "one_of", "plain", "require", "seed_number"]
+__all__ = ["arrays", "generator", "natural", "number", "one_of", "plain", "require", "seed_number"]
 
 
-def arrays(*values: Any) -> tuple[Any, ...]:
+def arrays(*values: Any, names: str = "") -> tuple[Any, ...]:
     """Return ``(xp, *values)``: the common array namespace and the values as floating arrays in it.
 
     Array-API arrays (PyTorch, JAX, CuPy, ...) keep their namespace, device and floating type;
-    Python numbers and sequences follow them, and become NumPy float64 where there is none to follow.
+    Python numbers, sequences and NumPy scalars follow them, and become float64 where there is none to
+    follow. `names`, separated by blanks, are for the ``ValueError`` that refuses what is not a number.
     """
-    given = [v for v in values if is_array_api_obj(v) and not isinstance(v, np.generic)]
+    given = [v for v in values if not isinstance(v, _PLAIN) and is_array_api_obj(v)]
     if not given:
-        return (array_namespace(np.empty(0)), *(_numpy(v) for v in values))
-    xp = array_namespace(*given)
+        return (_numpy_namespace(), *_numpy(values, names))
+    xp = array_namespace(*given, *(v for v in values if isinstance(v, np.ndarray) and v.ndim))
     like = next((v for v in given if not xp.isdtype(v.dtype, "integral")), None)
     dtype = xp.float64 if like is None else like.dtype
     if xp.isdtype(dtype, "complex floating"):
         dtype = xp.float64 if dtype == xp.complex128 else xp.float32
     where = device(given[0])
     out = []
-    for value in values:
-        if not is_array_api_obj(value) or isinstance(value, np.generic):
-            is_complex = np.asarray(value).dtype.kind == "c"
+    for i, value in enumerate(values):
+        if isinstance(value, _PLAIN) or not is_array_api_obj(value):
+            is_complex = _checked(value, names, i).dtype.kind == "c"
             target = {xp.float32: xp.complex64}.get(dtype, xp.complex128) if is_complex else dtype
             value = xp.asarray(value, dtype=target, device=where)
         elif not xp.isdtype(value.dtype, ("real floating", "complex floating")):
@@ -41,11 +43,40 @@ def arrays(*values: Any) -> tuple[Any, ...]:
     return (xp, *out)
 
 
-def _numpy(value: Any) -> np.ndarray:
-    array = np.asarray(value)
+# NumPy and numbers are most calls, and take a short way round the general one
+_PLAIN = (np.ndarray, np.generic, float, int, complex)
+
+
+@cache
+def _numpy_namespace() -> Any:
+    return array_namespace(np.empty(0))  # at the first call: it takes as long to import as the rest
+
+
+def _numpy(values: tuple[Any, ...], names: str) -> list[np.ndarray]:
+    floating = [v for v in values if isinstance(v, (np.ndarray, np.generic)) and v.dtype.kind in "fc"]
+    like = next((v.dtype for v in floating if v.ndim), None)
+    if like is None and floating:
+        like = np.result_type(*floating)
+    real = np.dtype(float) if like is None else like if like.kind == "f" else np.finfo(like).dtype
+    out = []
+    for i, value in enumerate(values):
+        array = _checked(value, names, i)
+        kind = array.dtype.kind
+        if kind not in "fc" or (like is not None and (array is not value or not array.ndim)):
+            array = array.astype(np.result_type(real, 1j) if kind == "c" else real, copy=False)
+        out.append(array)
+    return out
+
+
+def _checked(value: Any, names: str, i: int) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged sequences
+        array = np.empty(0, dtype=object)
     if array.dtype.kind not in "biufc":
-        raise ValueError(f"expected numbers, got {value!r}")
-    return array if array.dtype.kind in "fc" else array.astype(float)
+        name = names.split()[i] if names else "argument"
+        raise ValueError(f"{name} must be a number or an array of numbers, got {value!r}")
+    return array
 
 
 def require(name: str, value: Any, holds: Any, allowed: str) -> None:
@@ -73,6 +104,19 @@ def _shown(value: Any) -> str:
 def plain(value: Any) -> Any:
     """Turn a zero-dimensional NumPy array into a NumPy scalar; anything else passes."""
     return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
+def number(name: str, value: Any, *, least: float = -np.inf, above: float = -np.inf) -> float:
+    """Return `value` as a finite ``float`` >= `least` and > `above`, or raise ``ValueError``."""
+    limits = [f">= {least:g}"] * (least > -np.inf) + [f"> {above:g}"] * (above > -np.inf)
+    allowed = " ".join(["a finite number", *limits])
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}") from None
+    if not (np.isfinite(result) and result >= least and result > above):
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return result
 
 
 def natural(name: str, value: Any, least: int = 1) -> int:

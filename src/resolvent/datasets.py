@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +20,8 @@ def load(name: str) -> np.ndarray:
     Both come from the sentence-transformers model all-MiniLM-L6-v2 (Apache-2.0, see the NOTICE file
     beside them), stored as float16:
 
-    - ``"minilm-unused"``, shape (994, 384): rows of the token table for reserved tokens that training
-      never touched; they keep their initialisation noise around a common mean.
+    - ``"minilm-unused"``, shape (994, 384): rows of the token table for reserved tokens, which training
+      text does not use; they keep their initialisation noise around a common mean (row 80 stands out).
     - ``"minilm-positions"``, shape (512, 384): the trained position embeddings.
 
     Parameters
@@ -80,14 +78,14 @@ def read(path: str | Path, *, tensor: str | None = None) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"path must be an existing file, got {str(path)!r}")
+    readers = {".npy": _npy, ".safetensors": _safetensors}
+    if path.suffix not in readers:
+        raise ValueError(f"path must end in .npy or .safetensors, got {str(path)!r}")
     try:
-        if path.suffix == ".npy":
-            table = np.load(path, allow_pickle=False)
-        elif path.suffix == ".safetensors":
-            table = _safetensors(path, tensor)
-        else:
-            raise ValueError(f"path must end in .npy or .safetensors, got {str(path)!r}")
-    except (OSError, EOFError, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        table = readers[path.suffix](path, tensor)
+    except _NoSuchMatrixError:
+        raise
+    except Exception as error:  # whatever a damaged file makes a reader raise
         raise ValueError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from error
     if table.ndim != 2 or table.dtype.kind != "f" or min(table.shape) < 2:
         raise ValueError(
@@ -98,33 +96,31 @@ def read(path: str | Path, *, tensor: str | None = None) -> np.ndarray:
     return table
 
 
-def _safetensors(path: Path, tensor: str | None) -> np.ndarray:
-    # the format is eight bytes of header length, a JSON header and raw little-endian data
-    size = int(np.fromfile(path, dtype="<u8", count=1)[0]) if path.stat().st_size >= 8 else -1
-    if not 0 <= size <= path.stat().st_size - 8:
-        raise ValueError(f"{str(path)!r} is not a safetensors file")
+class _NoSuchMatrixError(ValueError):
+    pass
+
+
+def _npy(path: Path, tensor: str | None) -> np.ndarray:
     with path.open("rb") as file:
-        file.seek(8)
-        header: dict[str, Any] = json.loads(file.read(size))
-    header.pop("__metadata__", None)
-    matrices = [name for name, entry in header.items() if len(entry["shape"]) == 2]
-    if tensor is None:
-        if len(matrices) != 1:
-            raise ValueError(
-                f"tensor must name one of the matrices in {str(path)!r}: {', '.join(sorted(matrices)) or 'none there'}"
-            )
-        tensor = matrices[0]
-    if tensor not in header:
-        raise ValueError(f"tensor must be one of {', '.join(sorted(header))}, got {tensor!r}")
-    entry = header[tensor]
-    types = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-    if entry["dtype"] not in types:
-        raise ValueError(f"tensor {tensor!r} must be floating, got {entry['dtype']}")
-    begin, end = entry["data_offsets"]
-    count = int(np.prod(entry["shape"]))
-    raw = np.fromfile(path, dtype=types[entry["dtype"]], count=count, offset=8 + size + begin)
-    if raw.size != count or raw.nbytes != end - begin:
-        raise ValueError(f"{str(path)!r} is damaged: tensor {tensor!r} is cut short")
-    if entry["dtype"] == "BF16":
-        raw = (raw.astype(np.uint32) << 16).view(np.float32)
-    return raw.reshape(entry["shape"])
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _safetensors(path: Path, tensor: str | None) -> np.ndarray:
+    from safetensors import deserialize, safe_open
+
+    with safe_open(path, "np") as file:
+        names = list(file.keys())
+        if tensor is None:
+            matrices = [name for name in names if len(file.get_slice(name).get_shape()) == 2]
+            if len(matrices) != 1:
+                raise _NoSuchMatrixError(
+                    f"tensor must name one of the matrices in {str(path)!r}: {', '.join(sorted(matrices)) or 'none there'}"
+                )
+            tensor = matrices[0]
+        if tensor not in names:
+            raise _NoSuchMatrixError(f"tensor must be one of {', '.join(sorted(names))}, got {tensor!r}")
+        if file.get_slice(tensor).get_dtype() != "BF16":
+            return file.get_tensor(tensor)
+    entry = dict(deserialize(path.read_bytes()))[tensor]  # NumPy has no bfloat16: the upper half of a float32
+    halves = np.frombuffer(entry["data"], dtype="<u2").astype(np.uint32) << 16
+    return halves.view(np.float32).reshape(entry["shape"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from resolvent import spikes
-from resolvent.arguments import natural, one_of, require
+from resolvent.arguments import natural, number, one_of, require
 
 __all__ = ["Plan", "plan"]
 
@@ -103,8 +103,8 @@ def plan(
     >>> print(plan(0.9, dimension=1000, vocabulary=1000, snr=5.0, signal=1.0))
     no number of samples reaches a squared overlap of 0.9: even infinitely many give 0.4938
     """
-    target = float(overlap)
-    require("overlap", overlap, 0 < target < 1, "in (0, 1)")
+    target = number("overlap", overlap, above=0)
+    require("overlap", overlap, target < 1, "in (0, 1)")
     one_of("table", table, spikes.TABLES)
     dimension = natural("dimension", dimension)
     given: dict[str, Any] = {
@@ -128,7 +128,7 @@ def plan(
             raise ValueError(f"vocabulary must be even, so that the signs balance, got {vocabulary}")
     for name in ("snr", "signal"):
         if given[name] is not None:
-            require(name, given[name], np.isfinite(given[name]) and given[name] > 0, "positive and finite")
+            given[name] = number(name, given[name], above=0)
 
     def reached(value: Any) -> Any:
         at = {**given, unknown: value}

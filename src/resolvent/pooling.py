@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resolvent.arguments import natural
+from resolvent.arguments import arrays, natural
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -46,20 +46,14 @@ def pooling_matrix(tokens: Any, weights: Any, vocabulary: int, *, dtype: Any = f
     """
     from scipy import sparse  # here, so that importing resolvent stays fast
 
-    tokens, weights = np.asarray(tokens), np.asarray(weights, dtype=dtype)
-    if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
-        raise ValueError(
-            f"tokens must be whole numbers of shape (N, T), got {tokens.dtype} of shape {tokens.shape}"
-        )
+    tokens = check_tokens("tokens", tokens, natural("vocabulary", vocabulary))
+    _, weights = arrays(weights, names="weights")
+    weights = np.asarray(weights, dtype=dtype)
     n, length = tokens.shape
     if weights.shape not in ((length,), (n, length)):
         raise ValueError(f"weights must have shape ({length},) or ({n}, {length}), got {weights.shape}")
     if not np.isfinite(weights).all():
         raise ValueError("weights must be finite, got NaN or infinite entries")
-    if tokens.size and (tokens.min() < 0 or tokens.max() >= natural("vocabulary", vocabulary)):
-        raise ValueError(
-            f"tokens must lie in [0, {vocabulary}), got values from {tokens.min()} to {tokens.max()}"
-        )
     index = np.int32 if tokens.size < 2**31 else np.int64
     return sparse.csr_array(
         (
@@ -85,8 +79,30 @@ def pool(tokens: Any, weights: Any, table: Any) -> np.ndarray:
     >>> pool([[0, 1]], [0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]])
     array([[0.5, 0.5]])
     """
-    table = np.asarray(table)
-    if table.ndim != 2:
-        raise ValueError(f"table must have shape (V, d), got {table.shape}")
+    table = check_table("table", table)
     dtype = table.dtype if table.dtype.kind == "f" else np.dtype(float)
     return pooling_matrix(tokens, weights, table.shape[0], dtype=dtype) @ table
+
+
+def check_tokens(name: str, tokens: Any, vocabulary: int) -> np.ndarray:
+    """Return tokens as an array (N, T), or raise ``ValueError`` when they are not rows of the table."""
+    tokens = np.asarray(tokens)
+    if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be whole numbers of shape (N, T), got {tokens.dtype} of shape {tokens.shape}"
+        )
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= vocabulary):
+        raise ValueError(
+            f"{name} must lie in [0, {vocabulary}), got values from {tokens.min()} to {tokens.max()}"
+        )
+    return tokens
+
+
+def check_table(name: str, table: Any) -> np.ndarray:
+    """Return a table as an array (V, d), or raise ``ValueError`` when it is not a real matrix."""
+    table = np.asarray(table)
+    if table.ndim != 2 or table.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{name} must be real numbers of shape (V, d), got {table.dtype} of shape {table.shape}"
+        )
+    return table

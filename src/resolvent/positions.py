@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from resolvent.arguments import generator, natural, require
+from resolvent.arguments import arrays, generator, natural, require
 
 __all__ = ["Correlated", "Prefix", "SingleFactor"]
 
@@ -59,12 +59,15 @@ class SingleFactor:
     loadings: Any
 
     def __post_init__(self) -> None:
-        c = np.array(self.loadings, dtype=float)
+        c = np.array(arrays(self.loadings, names="loadings")[1], dtype=float)
         if c.ndim != 1 or c.size == 0:
             raise ValueError(f"loadings must be a non-empty vector, got shape {c.shape}")
         require("loadings", c, np.abs(c) <= 1, "numbers in [-1, 1]")
         c.flags.writeable = False
         object.__setattr__(self, "loadings", c)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"loadings": self.loadings}  # not what is cached on top of it
 
     @property
     def length(self) -> int:
@@ -150,6 +153,9 @@ class Correlated:
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"matrix": self.matrix}  # not what is cached on top of it
+
     @property
     def length(self) -> int:
         """Sequence length T."""
@@ -174,7 +180,7 @@ class Correlated:
 
 def check_correlation(name: str, matrix: Any) -> np.ndarray:
     """Return a copy of a valid correlation matrix, or raise ``ValueError`` saying what is wrong."""
-    matrix = np.array(matrix, dtype=float)
+    matrix = np.array(arrays(matrix, names=name)[1], dtype=float)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise ValueError(f"{name} must be a square matrix, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():

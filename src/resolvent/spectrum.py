@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import generator, natural, one_of
+from resolvent.arguments import arrays, generator, natural, number, one_of, require
 from resolvent.laws import Law, MarchenkoPastur, MarchenkoPasturProduct
 
 __all__ = ["Fit", "covariance_spectrum", "fit", "top_eigenpairs"]
@@ -169,14 +169,20 @@ class SignalSweep:
         # top root above d_0, in the distance t from it
         high = np.maximum(corner - first, 0) + np.sqrt(b2.sum(axis=1)) + np.finfo(float).tiny
         t = _increasing_root(corner - first, b2, gaps, np.zeros_like(high), high)
-        slope = 1 + (b2 / (t[:, None] + gaps) ** 2).sum(axis=1)
-        top, overlap = first + t, 1 / slope
+        distance = np.maximum(t[:, None] + gaps, np.finfo(float).tiny)
+        top, overlap = first + t, 1 / (1 + ((np.sqrt(b2) / distance) ** 2).sum(axis=1))
+        # a column that nothing couples to keeps its own eigenvector, and is on top if it is the larger
+        alone = ~b2.any(axis=1)
+        top = np.where(alone, np.maximum(corner, first), top)
+        overlap = np.where(alone, (corner > first).astype(float), overlap)
         if self.diagonal.size < 2:
-            return top, np.minimum(corner, first) + 0 * top, overlap
+            return top, corner + first - top, overlap
         # second root between d_1 and d_0
         width = np.full_like(high, gaps[1])
         t2 = _increasing_root(corner - self.diagonal[1], b2, gaps - gaps[1], 0 * width, width)
-        return top, self.diagonal[1] + t2, overlap
+        second = self.diagonal[1] + t2
+        both = np.maximum(np.minimum(corner, first), self.diagonal[1])
+        return top, np.where(alone, both, second), overlap
 
 
 def _increasing_root(
@@ -253,11 +259,14 @@ def fit(eigenvalues: Any, ratio: float, *, kind: str = "product") -> Fit:
     from scipy import optimize
 
     one_of("kind", kind, ("plain", "product"))
-    values = np.sort(np.asarray(eigenvalues, dtype=float))[::-1]
-    d = values.size
-    positive = values[values > 1e-10 * max(values[0], 0)]
+    ratio = number("ratio", ratio, above=0)
+    _, values = arrays(eigenvalues, names="eigenvalues")
+    require("eigenvalues", eigenvalues, np.isfinite(values), "finite")
+    values = np.sort(np.asarray(values, dtype=float).ravel())[::-1]
+    positive = values[values > 1e-10 * values.max(initial=0.0)]
     if positive.size < 10:
         raise ValueError(f"eigenvalues must hold at least 10 positive values, got {positive.size}")
+    zeros = 1 - positive.size / values.size
 
     def law(theta: np.ndarray) -> Law:
         scale = float(np.exp(theta[0]))
@@ -265,34 +274,42 @@ def fit(eigenvalues: Any, ratio: float, *, kind: str = "product") -> Fit:
             return MarchenkoPastur(ratio, scale)
         return MarchenkoPasturProduct((ratio, float(np.exp(theta[1]))), scale)
 
-    def distance(theta: np.ndarray, bulk: np.ndarray) -> float:
+    def expected(candidate: Law, bulk: np.ndarray) -> np.ndarray:
         # conditional on the bulk: outliers leave the law's own count of eigenvalues to it
+        return (candidate.cdf(bulk) - candidate.atom) / (1 - candidate.atom)
+
+    def distance(theta: np.ndarray, bulk: np.ndarray) -> float:
         candidate = law(theta)
         ranks = (np.arange(bulk.size, 0, -1) - 0.5) / bulk.size
-        atom = max(candidate.atom, 0.0) if d > positive.size else 0.0
-        expected = (candidate.cdf(bulk) - atom) / (1 - atom)
-        return float(np.mean((expected - ranks) ** 2))
+        return float(np.mean((expected(candidate, bulk) - ranks) ** 2) + (candidate.atom - zeros) ** 2)
 
-    theta = np.log([np.median(positive), 0.1]) if kind == "product" else np.log([np.median(positive)])
-    outliers = 0
-    for _ in range(30):
-        bulk = positive[outliers:]
-        theta = optimize.minimize(
-            distance,
-            theta,
-            args=(bulk,),
-            method="Nelder-Mead",
-            bounds=[(None, None), (np.log(1e-4), np.log(20.0))][: theta.size],
-            options={"xatol": 1e-6, "fatol": 1e-12},
-        ).x
-        found = int((positive > law(theta).support[0][1]).sum())
-        if found == outliers:
-            break
-        outliers = min(found, positive.size - 10)
-    fitted = law(theta)
-    bulk = positive[outliers:]
-    atom = fitted.atom if d > positive.size else 0.0
-    expected = (fitted.cdf(bulk) - atom) / (1 - atom)
+    def settle(theta: np.ndarray) -> tuple[float, np.ndarray, int]:
+        outliers = 0
+        for _ in range(30):
+            found = optimize.minimize(
+                distance,
+                theta,
+                args=(positive[outliers:],),
+                method="Nelder-Mead",
+                bounds=[(None, None), (np.log(1e-4), np.log(20.0))][: theta.size],
+                options={"xatol": 1e-6, "fatol": 1e-12},
+            )
+            theta = found.x
+            outside = int((positive > law(theta).support[0][1]).sum())
+            if outside == outliers:
+                break
+            outliers = min(outside, positive.size - 10)
+        return float(found.fun), theta, outliers
+
+    # the distance can have several minima in the second ratio: start from small, middling and large ones
+    starts = [[0.0]] if kind == "plain" else [[0.0, np.log(second)] for second in (0.1, 1.0, 4.0)]
+    settled = []
+    for start in starts:
+        first = law(np.array(start))
+        start[0] = float(np.log(np.median(positive) / first.ppf((1 + first.atom) / 2)))
+        settled.append(settle(np.array(start)))
+    _, theta, outliers = min(settled, key=lambda one: one[0])
+    fitted, bulk = law(theta), positive[outliers:]
     upper = np.arange(bulk.size, 0, -1) / bulk.size
-    gap = float(np.max(np.maximum(np.abs(expected - upper), np.abs(expected - upper + 1 / bulk.size))))
-    return Fit(fitted, positive[:outliers], gap)
+    gaps = np.abs(expected(fitted, bulk) - np.stack([upper, upper - 1 / bulk.size]))
+    return Fit(fitted, positive[:outliers], float(gaps.max()))

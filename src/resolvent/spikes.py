@@ -29,7 +29,7 @@ TABLES = ("mixture", "balanced")
 
 
 def _bulk(delta: Any, gamma: Any, scale: Any = 1.0) -> InverseMap:
-    xp, d, g, s = arrays(delta, gamma, scale)
+    xp, d, g, s = arrays(delta, gamma, scale, names="delta gamma scale")
     require("delta", delta, xp.isfinite(d) & (d >= 0), "finite and >= 0")
     require("gamma", gamma, xp.isfinite(g) & (g >= 0), "finite and >= 0")
     require("scale", scale, xp.isfinite(s) & (s > 0), "positive and finite")
@@ -107,7 +107,7 @@ def outlier(q: Any, delta: Any, gamma: Any, scale: Any = 1.0) -> Any:
     nan
     """
     bulk = _bulk(delta, gamma, scale)
-    xp, q, critical = arrays(q, bulk.critical_spikes()[0])
+    xp, q, critical = arrays(q, bulk.critical_spikes()[0], names="q threshold")
     above = q > critical
     return plain(xp.where(above, bulk.at_spike(xp.where(above, q, critical + 1)), float("nan")))
 
@@ -128,7 +128,7 @@ def overlap(q: Any, delta: Any, gamma: Any) -> Any:
     0.6
     """
     bulk = _bulk(delta, gamma)
-    xp, q, gamma, critical = arrays(q, gamma, bulk.critical_spikes()[0])
+    xp, q, gamma, critical = arrays(q, gamma, bulk.critical_spikes()[0], names="q gamma threshold")
     above = q > critical
     safe = xp.where(above, q, critical + 1)
     return plain(xp.where(above, bulk.slope(safe) / (1 + gamma / safe), 0.0))
@@ -146,7 +146,7 @@ def invert(eigenvalue: Any, delta: Any, gamma: Any, scale: Any = 1.0) -> Any:
     xp, d, g = arrays(delta, gamma)
     require("delta", delta, d > 0, "positive")
     require("gamma", gamma, g > 0, "positive")
-    xp, eigenvalue, right = arrays(eigenvalue, bulk.edges()[1])
+    xp, eigenvalue, right = arrays(eigenvalue, bulk.edges()[1], names="eigenvalue edge")
     above = eigenvalue > right
     p = xp.real(bulk.physical(xp.where(above, eigenvalue, 2 * right)))
     return plain(xp.where(above, 1 / p, float("nan")))
@@ -178,7 +178,7 @@ def net_spike(signal: Any, snr: Any, delta: Any, table: str = "mixture") -> Any:
     (2.5, 1.5)
     """
     extra = one_of("table", table, TABLES) == "mixture"
-    xp, s, snr_, d = arrays(signal, snr, delta)
+    xp, s, snr_, d = arrays(signal, snr, delta, names="signal snr delta")
     require("signal", signal, xp.isfinite(s) & (s >= 0), "finite and >= 0")
     require("snr", snr, xp.isfinite(snr_) & (snr_ >= 0), "finite and >= 0")
     require("delta", delta, xp.isfinite(d) & (d >= 0), "finite and >= 0")
@@ -191,9 +191,14 @@ def direction_factor(signal: Any, delta: Any, table: str = "mixture") -> Any:
 
     In a mixture table the half difference of the class means is mu + g with ‖g‖² -> delta, g
     orthogonal to mu, and the spike points along that.
+
+    Examples
+    --------
+    >>> float(direction_factor(1.0, 0.25)), float(direction_factor(1.0, 0.25, table="balanced"))
+    (0.8, 1.0)
     """
     mixture = one_of("table", table, TABLES) == "mixture"
-    xp, s, d = arrays(signal, delta)
+    xp, s, d = arrays(signal, delta, names="signal delta")
     if not mixture:
         return plain(xp.ones_like(s * d))
     total = s**2 + d
@@ -212,6 +217,7 @@ def alignment(signal: Any, snr: Any, delta: Any, gamma: Any, table: str = "mixtu
     >>> round(float(alignment(0.7, 10.0, 1.0, 0.5, table="balanced")), 3)
     0.755
     """
+    _, signal, snr, delta, gamma = arrays(signal, snr, delta, gamma, names="signal snr delta gamma")
     q = net_spike(signal, snr, delta, table)
     return overlap(q, delta, gamma) * direction_factor(signal, delta, table)
 
@@ -225,7 +231,7 @@ def critical_signal(snr: Any, delta: Any, gamma: Any, table: str = "mixture") ->
     0.5
     """
     critical = threshold(delta, gamma)
-    xp, snr_, d, critical = arrays(snr, delta, critical)
+    xp, snr_, d, critical = arrays(snr, delta, critical, names="snr delta threshold")
     require("snr", snr, xp.isfinite(snr_) & (snr_ > 0), "positive and finite")
     mixture = one_of("table", table, TABLES) == "mixture"
     power = (critical + d) / snr_ - (d if mixture else 0 * d)

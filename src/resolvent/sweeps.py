@@ -6,6 +6,7 @@ elsewhere unchanged; joblib's Memory keeps what has finished.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,9 +17,10 @@ def run_all(
     function: Callable[..., Any],
     tasks: Sequence[dict[str, Any]],
     *,
+    label: str = "runs",
     jobs: int | None = None,
     memory: Any = None,
-    progress: str | None = None,
+    progress: bool = False,
 ) -> list[Any]:
     """Call ``function(**task)`` for every task and return the results in order.
 
@@ -28,12 +30,14 @@ def run_all(
         Importable (not a closure), so that other processes and the cache can name it.
     tasks : sequence of dict
         Keyword arguments.
+    label : str
+        Of the progress bar and of warnings.
     jobs : int, optional
         joblib's ``n_jobs``; None leaves it to the active backend.
     memory : joblib.Memory, optional
-        Finished tasks are kept there and never run again; a damaged entry is recomputed with a warning.
-    progress : str, optional
-        Label of a progress bar on standard error; none by default.
+        Finished tasks are kept there and never run again. A damaged entry is recomputed, with a warning.
+    progress : bool, default False
+        Show a progress bar on standard error, under `label`.
 
     Returns
     -------
@@ -48,8 +52,25 @@ def run_all(
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
-    call = function if memory is None else memory.cache(function)
-    results = Parallel(n_jobs=jobs, return_as="generator")(delayed(call)(**task) for task in tasks)
-    if progress is not None:
-        results = tqdm(results, total=len(tasks), desc=progress, leave=False)
-    return list(results)
+    results: dict[int, Any] = {}
+    call = function
+    if memory is not None:
+        call = memory.cache(function)
+        for i, task in enumerate(tasks):
+            if call.check_call_in_cache(**task):
+                kept = call.call_and_shelve(**task)
+                try:
+                    results[i] = kept.get()
+                except Exception as error:  # whatever unpickling a damaged file may raise
+                    warnings.warn(
+                        f"{label}: a damaged cache entry is computed again ({type(error).__name__})",
+                        stacklevel=2,
+                    )
+                    kept.clear()
+    pending = [i for i in range(len(tasks)) if i not in results]
+    fresh = Parallel(n_jobs=jobs, return_as="generator")(delayed(call)(**tasks[i]) for i in pending)
+    with tqdm(total=len(tasks), initial=len(results), desc=label, leave=False, disable=not progress) as bar:
+        for i, result in zip(pending, fresh, strict=True):
+            results[i] = result
+            bar.update()
+    return [results[i] for i in range(len(tasks))]

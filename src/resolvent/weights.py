@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import arrays, generator, natural, require
-from resolvent.pooling import pool
+from resolvent.arguments import arrays, generator, natural, number, require
+from resolvent.pooling import check_table, check_tokens, pool
 
 __all__ = [
     "alpha",
@@ -101,16 +101,17 @@ def optimal(R: Any, *, normalise: bool = True) -> Any:  # noqa: N803
     """
     from resolvent.positions import check_correlation
 
-    xp, R = arrays(R)
-    if xp.__name__.endswith("numpy"):
-        R = check_correlation("R", R)
+    xp, R = arrays(R, names="R")
+    if isinstance(R, np.ndarray):
+        check_correlation("R", R)
     values, vectors = xp.linalg.eigh(R)
     length, top = R.shape[0], values[-1]
     ones = xp.ones_like(values)
-    chosen = xp.where(values > top - 1e-9 * length, ones, 0 * ones)
+    tolerance = max(1e-9, 8 * xp.finfo(values.dtype).eps) * length
+    chosen = xp.where(values > top - tolerance, ones, 0 * ones)
     components = xp.matmul(xp.matrix_transpose(vectors), ones) * chosen
     total = xp.sum(components**2)  # 1ᵀ P 1, with P the projector on the top eigenspace
-    if bool(total > 1e-12 * length):
+    if bool(total > tolerance**2 * length):
         w = xp.matmul(vectors, components)
         return w / (total if normalise else xp.sqrt(total))
     if normalise:
@@ -129,7 +130,7 @@ def kappa(w: Any) -> Any:
     >>> float(kappa([0.5, 0.5]))
     0.5
     """
-    xp, w = arrays(w)
+    xp, w = arrays(w, names="w")
     return xp.sum(w**2, axis=-1)
 
 
@@ -141,7 +142,7 @@ def alpha(w: Any, R: Any) -> Any:  # noqa: N803
     >>> float(alpha([0.5, 0.5], [[1.0, 1.0], [1.0, 1.0]]))
     1.0
     """
-    xp, w, R = arrays(w, R)
+    xp, w, R = arrays(w, R, names="w R")
     if R.ndim != 2 or R.shape[0] != R.shape[1] or w.shape[-1] != R.shape[0]:
         raise ValueError(
             f"R must be square and match w, got R of shape {tuple(R.shape)} and w of shape {tuple(w.shape)}"
@@ -171,8 +172,9 @@ def softmax_causal(table: Any, tokens: Any, *, tau: float = 1.0) -> np.ndarray:
     """Effective pooling weights of true softmax causal self-attention followed by mean pooling.
 
     Position k >= 2 attends to the positions l < k with softmax of (tau/d) ⟨e_k, e_l⟩, position 1 to
-    itself; no learned parameters. As d grows at fixed ‖mu‖²/d the scores vanish and every sequence's
-    weights converge to `causal(T)`, at rate tau·max|score|/d.
+    itself; no learned parameters. As d grows at fixed ‖mu‖ the scores of distinct tokens vanish, like
+    tau/sqrt(d), and the weights converge to `causal(T)`. A token that occurs twice in a sequence keeps the
+    score tau with itself; the share of such sequences is O(T²/V).
 
     Parameters
     ----------
@@ -193,7 +195,9 @@ def softmax_causal(table: Any, tokens: Any, *, tau: float = 1.0) -> np.ndarray:
     >>> bool(np.abs(w - causal(3)).max() < 0.2)
     True
     """
-    table, tokens = np.asarray(table), np.asarray(tokens)
+    table = check_table("table", table)
+    tokens = check_tokens("tokens", tokens, table.shape[0])
+    tau = number("tau", tau)
     n, length = tokens.shape
     dimension = table.shape[1]
     earlier = np.tri(length, k=-1, dtype=bool)
@@ -265,8 +269,9 @@ def learned(
     """
     from scipy import optimize  # here, so that importing resolvent stays fast
 
-    table, tokens, y = np.asarray(table), np.asarray(tokens), np.asarray(labels, dtype=float)
-    require("ridge", ridge, np.isfinite(ridge) and ridge > 0, "positive and finite")
+    table, y = check_table("table", table), np.asarray(labels, dtype=float)
+    tokens = check_tokens("tokens", tokens, table.shape[0])
+    ridge = number("ridge", ridge, above=0)
     if y.shape != tokens.shape[:1]:
         raise ValueError(f"labels must have shape ({tokens.shape[0]},), got {y.shape}")
     n, length = tokens.shape

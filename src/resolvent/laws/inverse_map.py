@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import arrays
+from resolvent.arguments import arrays, plain
 
 __all__ = ["InverseMap"]
 
@@ -40,6 +40,11 @@ class InverseMap:
     ratios: tuple[Any, ...]
     scale: Any = 1.0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether scale and ratios are all plain numbers, not arrays."""
+        return all(isinstance(v, (int, float)) for v in (self.scale, *self.ratios))
+
     def __call__(self, p: Any) -> Any:
         """z(p)."""
         _, p, scale, *ratios = arrays(p, self.scale, *self.ratios)
@@ -50,8 +55,9 @@ class InverseMap:
 
     def at_spike(self, q: Any) -> Any:
         """z(1/q), where a spike of net strength q puts its eigenvalue when it leaves the bulk."""
-        _, q, scale, *ratios = arrays(q, self.scale, *self.ratios)
+        xp, q, scale, *ratios = arrays(q, self.scale, *self.ratios)
         z = scale * (1 + q)
+        q = xp.where(q == 0, 1.0, q)  # q_c is zero only where every ratio is, and all factors are one
         for c in ratios:
             z = z * ((q + c) / q)
         return z
@@ -73,10 +79,22 @@ class InverseMap:
         """Left and right end of the bulk, z at the last and the first critical point."""
         return self._constants()[1]
 
+    def edge_scale(self) -> Any:
+        """Width of the right edge: the top bulk eigenvalue is edge + edge_scale·d^(-2/3)·TW1 in law.
+
+        From the square-root edge of the density, (z² z''/2)^(1/3) at the critical point.
+        """
+        critical = self.critical_spikes()[0]
+        _, q, *ratios = arrays(critical, *self.ratios)
+        curvature = q**2 - (q / (1 + q)) ** 2  # second derivative of log z in p, with p = 1/q
+        for c in ratios:
+            curvature = curvature - (c * q / (q + c)) ** 2
+        return self.edges()[1] * (curvature / 2) ** (1 / 3)
+
     def _constants(self) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
         # plain numbers are worth remembering; arrays may carry a gradient graph that must not be shared
-        if all(isinstance(v, (int, float)) for v in (self.scale, *self.ratios)):
-            return _remembered(self)
+        if self.is_plain:
+            return _remembered_constants(self)
         critical = self._critical()
         return critical, self._edges(critical)
 
@@ -92,15 +110,15 @@ class InverseMap:
             radius = xp.sqrt(b / 3)
             safe = xp.where(radius > 0, radius, xp.ones_like(radius))
             # below one by a hair: at delta = gamma = 1 the arccos has no derivative, the roots do
-            cosine = xp.clip(a / safe**3, -1.0, 1.0 - 1e-15)
+            cosine = xp.clip(a / safe**3, -1.0, 1.0 - 4 * xp.finfo(a.dtype).eps)
             angle = xp.acos(cosine) / 3
             top = 2 * radius * xp.cos(angle)
             bottom = 2 * radius * xp.cos(angle + 2 * math.pi / 3)
             product = top * bottom
             middle = 2 * a / xp.where(product < 0, product, -xp.ones_like(product))
             return top, middle, bottom
-        polynomial = self._numerator()
-        k = len(ratios)
+        k, one = len(ratios), 1 + 0 * ratios[0]
+        polynomial = _coefficients([(c, one) for c in (one, *ratios)])
         coefficients = [polynomial[j] * (j - k) for j in range(k + 2)]
         roots = np.sort(_polynomial_roots(coefficients).real, axis=-1)
         return tuple(np.moveaxis(roots[..., ::-1], -1, 0))
@@ -114,51 +132,74 @@ class InverseMap:
         left = xp.where(touches | (left < 0), xp.zeros_like(left), left)
         return left, self.at_spike(critical[0])
 
+    def _shifted(self, *values: Any) -> tuple[Any, ...]:
+        """The map measured from its zero nearest to the origin: (xp, *values, base, scale, factors).
+
+        With base = 1/max(1, c_1, ..., c_k) and s = p + base, 1 + c_j p = e_j + c_j s (c_0 = 1), where
+        e_j = 1 − c_j·base is exactly zero for the largest: nothing cancels where the bulk touches zero.
+        The factors are the pairs (e_j, c_j), j = 0, ..., k.
+        """
+        numbers = _remembered_shift(self) if self.is_plain else self._shift()
+        xp, *out = arrays(*values, *numbers)
+        n = len(values)
+        return (xp, *out[: n + 2], list(zip(out[n + 2 :: 2], out[n + 3 :: 2])))
+
+    def _shift(self) -> list[Any]:
+        xp, one, scale, *ratios = arrays(1.0, self.scale, *self.ratios)
+        top = one
+        for c in ratios:
+            top = xp.where(c > top, c, top)
+        numbers = [1 / top, scale]
+        for c in (one, *ratios):
+            numbers += [1 - c / top, c]
+        return numbers
+
     def bulk_root(self, x: Any) -> tuple[Any, Any]:
-        """Real and imaginary part of p at real x, limit from the upper half plane; x inside the bulk.
+        """Real and imaginary part of s = p + 1/max(1, c_i) at real x, limit from the upper half plane.
 
         Outside the bulk the imaginary part is returned as zero and the real part is clamped to the
         nearer edge's, so that integrals of p saturate there.
         """
-        xp, x, scale, *ratios = arrays(x, self.scale, *self.ratios)
-        left, right = self.edges()
+        spikes, edges = self._constants()
+        xp, x, left, right, *critical, base, scale, factors = self._shifted(x, *edges, *spikes)
+        middle = (left + right) / 2
         gap = (x - left) * (right - x) / scale**2
         inside = gap > 0
-        above = x - (left + right) / 2  # > 0 in the right half
-        x = xp.where(inside, x / scale, (left + right) / (2 * scale))
+        ends = [xp.where(left > 0, 1 / critical[-1] + base, 0.0), 1 / critical[0] + base]
+        outside = xp.where(x < middle, *ends)
+        x = xp.where(inside, x, middle) / scale
         gap = xp.where(inside, gap, 1.0)
-        if len(ratios) == 1:
-            c = ratios[0]
-            real, imaginary = (x - 1 - c) / (2 * c), -xp.sqrt(gap) / (2 * c)
-        elif len(ratios) == 2:
-            real, imaginary = self._cubic_pair(xp, x, gap, *ratios)
+        if len(factors) == 2:
+            (e0, _), (e1, c) = factors
+            real, imaginary = (x - e0 * c - e1) / (2 * c), -xp.sqrt(gap) / (2 * c)
+        elif len(factors) == 3:
+            real, imaginary = self._cubic_pair(xp, x, gap, critical[1], base, factors)
         else:
-            p = self.physical(x * scale)
-            real, imaginary = p.real, -np.abs(p.imag)
-        critical = self.critical_spikes()
-        outside = xp.where(above < 0, 1 / critical[-1], 1 / critical[0])
+            s = self._offset(x * scale)
+            real, imaginary = s.real, -np.abs(s.imag)
         return xp.where(inside, real, outside), xp.where(inside, imaginary, -0.0)
 
-    def _cubic_pair(self, xp: Any, x: Any, gap: Any, delta: Any, gamma: Any) -> tuple[Any, Any]:
+    def _cubic_pair(
+        self, xp: Any, x: Any, gap: Any, q: Any, base: Any, factors: list[tuple[Any, Any]]
+    ) -> tuple[Any, Any]:
         """The complex pair of the cubic by Cardano, with the discriminant in factored form.
 
-        The factors are the distances to the edges, so nothing cancels near an edge.
+        The factors are the distances to the edges, so nothing cancels near an edge. The third edge is at
+        the middle critical spike q. Of the two cube roots u and v only u v and u² + v² enter.
         """
-        a, b, c = delta * gamma, delta + gamma + delta * gamma, 1 + delta + gamma - x
-        q = self.critical_spikes()[1]
-        third_edge = (1 + q) * (q + delta) * (q + gamma) / q**2  # < 0
-        shift = b / (3 * a)
-        linear = c / a - 3 * shift**2
-        constant = 2 * shift**3 - shift * c / a + 1 / a
-        root = xp.sqrt(gap * (x - third_edge) / (27 * a**3))
-        half = xp.where(constant > 0, -constant / 2 - root, -constant / 2 + root)
-        magnitude = xp.abs(half) ** (1 / 3)
-        u = xp.where(half < 0, -magnitude, magnitude)
-        v = -linear / (3 * u)
-        imaginary = -math.sqrt(3) * root / (u**2 + u * v + v**2)
-        # p_0 < -1/min(1, delta, gamma) is the well-conditioned root; the pair follows from Vieta
-        p0 = -constant / (u**2 - u * v + v**2) - shift
-        return (c + 1 / p0) / (2 * a * p0), imaginary
+        delta, gamma = factors[1][1], factors[2][1]
+        third_edge = (1 + q) * (q + delta) * (q + gamma) / q**2
+        third_edge = xp.where(third_edge < 0, third_edge, 0.0)
+        a, shift, linear, constant = _depressed(x, base, factors)
+        root = xp.sqrt(gap) * xp.sqrt(x - third_edge) / (a * xp.sqrt(27 * a))
+        uv = shift**2 - linear / 3
+        half = xp.abs(constant) / 2
+        u2 = (half + root) ** (2 / 3)
+        squares = u2 + uv**2 / u2
+        # s_0, of p_0 < -1/min(1, delta, gamma), is the well-conditioned root; the pair follows from Vieta
+        s0 = -constant / (squares - uv) - shift
+        modulus2 = -(x * base / a) / s0
+        return (linear - modulus2) / (2 * s0), -math.sqrt(3) * root / (squares + uv)
 
     def physical(self, z: Any) -> Any:
         """The p(z) of the law at complex z (real z: limit from the upper half plane), complex.
@@ -167,90 +208,86 @@ class InverseMap:
         a full turn: arg z = arg(1+p) - arg(p) + sum_i arg(1+c_i p). Outside the bulk two real roots
         can share that property; the smaller is the physical one.
         """
-        xp, z, scale, *ratios = arrays(z, self.scale, *self.ratios)
+        _, s, base, _, _ = self._shifted(self._offset(z))
+        return s - base
+
+    def stieltjes(self, z: Any) -> Any:
+        """m(z) = −(1+p)/z, as −p/(scale·prod (1+c_i p)), which needs no division by z."""
+        _, s, base, scale, factors = self._shifted(self._offset(z))
+        m = (base - s) / scale
+        for e, c in factors[1:]:
+            m = m / (e + c * s)
+        return m
+
+    def _offset(self, z: Any) -> Any:
+        """s = p + base at the physical root, see `physical` and `_shifted`."""
+        xp, z, base, scale, factors = self._shifted(z)
         complex_type = xp.complex64 if z.dtype in (xp.float32, xp.complex64) else xp.complex128
         z = z / scale if xp.isdtype(z.dtype, "complex floating") else xp.astype(z / scale, complex_type)
+        for _, c in factors:
+            z = z + 0 * c  # array ratios meet array z
         lower = xp.imag(z) < 0
         z = xp.where(lower, xp.conj(z), z)
-        # a one-argument spread, so that array ratios meet array z
-        spread = z
-        for c in ratios:
-            spread = spread + 0 * c
-        candidates = self._candidates(xp, spread, ratios)
-        best, best_score = candidates[0], None
+        best, best_score = z, None
         tolerance = 1e-3 if complex_type == xp.complex64 else 1e-6
-        for p in candidates:
-            size = xp.abs(p)
-            real, imaginary = xp.real(p), xp.imag(p)
+        for s in self._candidates(xp, z, base, factors):
+            size = xp.abs(s - base)
+            real, imaginary = xp.real(s), xp.imag(s)
             upper = imaginary > tolerance * size
             imaginary = -xp.abs(imaginary)
-            total = -xp.atan2(imaginary, real) + xp.atan2(imaginary, 1 + real)
-            for c in ratios:
-                total = total + xp.atan2(c * imaginary, 1 + c * real)
-            missed = xp.abs(total - xp.atan2(xp.imag(spread), xp.real(spread)))
-            wrong = upper | (missed > 0.5)
+            total = -xp.atan2(imaginary, real - base)
+            for e, c in factors:
+                total = total + xp.atan2(c * imaginary, e + c * real)
+            missed = xp.abs(total - xp.atan2(xp.imag(z), xp.real(z)))
+            wrong = upper | ((missed > 0.5) & (z != 0))
             score = size / (1 + size) + 4.0 * xp.astype(wrong, size.dtype)
             if best_score is None:
-                best_score = score
+                best, best_score = s, score
             else:
-                best = xp.where(score < best_score, p, best)
+                best = xp.where(score < best_score, s, best)
                 best_score = xp.where(score < best_score, score, best_score)
-        lower = lower | xp.zeros_like(lower)
         return xp.where(lower, xp.conj(best), best)
 
-    def _candidates(self, xp: Any, z: Any, ratios: list[Any]) -> list[Any]:
-        if len(ratios) == 1:
-            c = ratios[0]
-            b = 1 + c - z
-            root = xp.sqrt(b**2 - 4 * c)
+    def _candidates(self, xp: Any, z: Any, base: Any, factors: list[tuple[Any, Any]]) -> list[Any]:
+        """All roots s of prod (e_j + c_j s) = z (s − base)."""
+        if len(factors) == 2:
+            (e0, _), (e1, c) = factors
+            b = e0 * c + e1 - z
+            root = xp.sqrt(b**2 - 4 * c * z * base)
             root = xp.where(xp.real(xp.conj(b) * root) < 0, -root, root)
             far = -(b + root) / (2 * c)
-            return [1 / (c * far), far]
-        if len(ratios) == 2:
-            delta, gamma = ratios
-            a, b, c = delta * gamma, delta + gamma + delta * gamma, 1 + delta + gamma - z
-            shift = b / (3 * a)
-            linear = c / a - 3 * shift**2
-            constant = 2 * shift**3 - shift * c / a + 1 / a
-            root = xp.sqrt(constant**2 / 4 + linear**3 / 27)
+            return [z * base / (c * xp.where(far == 0, 1.0 + 0 * far, far)), far]
+        if len(factors) == 3:
+            a, shift, linear, constant = _depressed(z, base, factors)
+            depressed = linear - 3 * shift**2
+            root = xp.sqrt(constant**2 / 4 + depressed**3 / 27)
             root = xp.where(xp.real(xp.conj(constant) * root) < 0, -root, root)
             cube = -constant / 2 - root
-            u = xp.exp(xp.log(cube) / 3)
+            u = xp.exp(xp.log(xp.where(cube == 0, 1e-300 + 0 * cube, cube)) / 3)
             roots = []
             for turn in (0.0, 2 * math.pi / 3, -2 * math.pi / 3):
                 w = u * complex(math.cos(turn), math.sin(turn))
-                p = w - linear / (3 * w) - shift
-                for _ in range(3):  # Newton: repairs the cancellation against shift
-                    value = (1 + p) * (1 + delta * p) * (1 + gamma * p) - z * p
-                    slope = 3 * a * p**2 + 2 * b * p + c
-                    flat = xp.abs(slope) < 1e-6 * (xp.abs(c) + 1)
-                    p = p - xp.where(flat, 0 * p, value / xp.where(flat, 1 + 0 * p, slope))
-                roots.append(p)
+                s = w - depressed / (3 * w) - shift
+                for _ in range(3):  # Newton: repairs the cancellation against the shift
+                    value = a * (s**3 + 3 * shift * s**2 + linear * s) + z * base
+                    slope = a * (3 * s**2 + 6 * shift * s + linear)
+                    flat = xp.abs(slope) * xp.abs(s) < 1e-6 * xp.abs(z * base)
+                    flat = flat | (slope == 0)
+                    s = s - xp.where(flat, 0 * s, value / xp.where(flat, 1 + 0 * s, slope))
+                roots.append(s)
             return roots
-        coefficients = [np.asarray(a, dtype=complex) for a in self._in_p()]
+        coefficients = _coefficients(factors)
+        coefficients[0] = coefficients[0] + z * base
         coefficients[1] = coefficients[1] - z
-        coefficients = [a + 0 * z for a in coefficients]
-        return list(np.moveaxis(_polynomial_roots(coefficients), -1, 0))
-
-    def _numerator(self) -> list[Any]:
-        """Coefficients, lowest first, of (q+1) prod (q + c_i)."""
-        return list(reversed(self._in_p()))
-
-    def _in_p(self) -> list[Any]:
-        """Coefficients, lowest first, of (1+p) prod (1 + c_i p)."""
-        _, one, *ratios = arrays(1.0, *self.ratios)
-        out = [one]
-        for c in (one, *ratios):
-            out = [x + y for x, y in zip([*out, 0 * one], [0 * one, *(c * a for a in out)], strict=True)]
-        return out
+        return list(np.moveaxis(_polynomial_roots([v + 0 * z for v in coefficients]), -1, 0))
 
     def moment(self, n: int) -> Any:
         """n-th moment of the law by Lagrange inversion: scale^n [p^(n-1)] ((1+p) prod (1+c_i p))^n / n."""
-        _, scale, one = arrays(self.scale, 1.0)
+        _, scale, one, *ratios = arrays(self.scale, 1.0, *self.ratios)
         if n == 0:
             return one + 0 * scale
-        power: list[Any] = [1.0] + [0.0] * (n - 1)
-        base = self._in_p()
+        base = _coefficients([(one, c) for c in (one, *ratios)])
+        power: list[Any] = [one] + [0 * one] * (n - 1)
         for _ in range(n):
             power = [sum(base[i] * power[j - i] for i in range(min(j, len(base) - 1) + 1)) for j in range(n)]
         return scale**n * power[n - 1] / n
@@ -258,17 +295,43 @@ class InverseMap:
     def tail(self, x: Any) -> Any:
         r"""Mass above x: (k Im p - arg(1+p) - sum_i arg(1+c_i p)/c_i) / pi, since p dx/x is exact in p."""
         real, imaginary = self.bulk_root(x)
-        xp, real, imaginary, *ratios = arrays(real, imaginary, *self.ratios)
-        angle = len(ratios) * imaginary - xp.atan2(imaginary, 1 + real)
-        for c in ratios:
-            angle = angle - xp.atan2(c * imaginary, 1 + c * real) / c
+        xp, real, imaginary, _, _, factors = self._shifted(real, imaginary)
+        angle = (len(factors) - 1) * imaginary
+        for e, c in factors:
+            angle = angle - xp.atan2(c * imaginary, e + c * real) / c
         return angle / math.pi
 
 
+def _coefficients(factors: list[tuple[Any, Any]]) -> list[Any]:
+    """Coefficients, lowest first, of prod (e_j + c_j s)."""
+    (e0, c0), *rest = factors
+    out = [e0, c0]
+    for e, c in rest:
+        out = [
+            x + y for x, y in zip([*(e * v for v in out), 0 * e], [0 * c, *(c * v for v in out)], strict=True)
+        ]
+    return out
+
+
+def _depressed(x: Any, base: Any, factors: list[tuple[Any, Any]]) -> tuple[Any, Any, Any, Any]:
+    """The cubic prod (e_j + c_j s) − x (s − base) as a((s + shift)³ + ...): a, shift, linear/a, constant."""
+    (e0, _), (e1, delta), (e2, gamma) = factors
+    a = delta * gamma
+    shift = (e0 * a + e1 * gamma + e2 * delta) / (3 * a)
+    linear = (e0 * e1 * gamma + e0 * e2 * delta + e1 * e2 - x) / a
+    return a, shift, linear, 2 * shift**3 - shift * linear + x * base / a
+
+
 @lru_cache(maxsize=512)
-def _remembered(inverse_map: InverseMap) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
+def _remembered_shift(inverse_map: InverseMap) -> list[Any]:
+    return [plain(v) for v in inverse_map._shift()]  # scalars, unlike arrays, follow what they meet
+
+
+@lru_cache(maxsize=512)
+def _remembered_constants(inverse_map: InverseMap) -> tuple[tuple[Any, ...], tuple[Any, Any]]:
     critical = inverse_map._critical()
-    return critical, inverse_map._edges(critical)
+    left, right = inverse_map._edges(critical)
+    return tuple(plain(q) for q in critical), (plain(left), plain(right))
 
 
 def _polynomial_roots(coefficients: list[Any]) -> Any:

@@ -15,7 +15,7 @@ __all__ = ["MarchenkoPastur", "MarchenkoPasturProduct"]
 
 
 def _positive(name: str, value: Any) -> None:
-    xp, checked = arrays(value)
+    xp, checked = arrays(value, names=name)
     require(name, value, xp.isfinite(checked) & (checked > 0), "positive and finite")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import arrays, natural, one_of, require, seed_number
+from resolvent.arguments import arrays, natural, number, one_of, require, seed_number
 from resolvent.laws.inverse_map import InverseMap
 from resolvent.models.pooled import PooledSequences
 from resolvent.pooling import pool
@@ -97,7 +97,9 @@ def _limit(
     signal: Any, delta: Any, gamma: Any, weights: Any, loadings: Any, ridge: Any, table: str
 ) -> RidgePrediction:
     mixture = one_of("table", table, TABLES) == "mixture"
-    xp, s, d, g, w, c, lam = arrays(signal, delta, gamma, weights, loadings, ridge)
+    xp, s, d, g, w, c, lam = arrays(
+        signal, delta, gamma, weights, loadings, ridge, names="signal delta gamma weights loadings ridge"
+    )
     require("signal", signal, xp.isfinite(s) & (s >= 0), "finite and >= 0")
     for name, value in (("delta", d), ("gamma", g), ("ridge", lam)):
         require(name, value, xp.isfinite(value) & (value > 0), "positive and finite")
@@ -173,11 +175,13 @@ class PooledRidge:
     ridge: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.sequences, PooledSequences):
+            raise ValueError(f"sequences must be a PooledSequences, got {self.sequences!r}")
         if not isinstance(self.sequences.positions, SingleFactor):
             raise ValueError(
                 f"sequences.positions must have a label (Prefix or SingleFactor), got {self.sequences.positions!r}"
             )
-        require("ridge", self.ridge, np.isfinite(self.ridge) and self.ridge > 0, "positive and finite")
+        object.__setattr__(self, "ridge", number("ridge", self.ridge, above=0))
 
     def predict(self) -> RidgePrediction:
         """Test accuracy and error in the proportional limit."""

@@ -1,0 +1,31 @@
+# make reproduce   set up and reproduce every figure into report/   (SCALE=quick, paper or large)
+# make test        set up and run every check
+# make bench       set up and run the benchmarks
+PYTHON ?= python3
+SCALE ?= quick
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# one thread a process: the tests and figures run processes side by side
+SINGLE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: reproduce test bench clean
+
+reproduce: $(VENV)/plot.stamp
+	$(VENV)/bin/resolvent reproduce --scale $(SCALE) --out report
+
+test: $(VENV)/test.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(SINGLE) $(VENV)/bin/python -m pytest --numprocesses=auto
+
+bench: $(VENV)/bench.stamp
+	$(SINGLE) $(VENV)/bin/python benchmarks/all.py
+
+$(VENV)/%.stamp: pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) report build dist

@@ -1,0 +1,5 @@
+"""``python -m resolvent``."""
+
+from resolvent.cli import main
+
+main()

@@ -1,0 +1,32 @@
+"""The paper's figures and ours, one file each: ``run(scale, ...)`` makes a dataset, ``draw(dataset)`` a figure.
+
+``run`` never draws and ``draw`` never computes, so figures can be restyled from their data files alone.
+Every dataset carries its ``title`` and ``caption``, with all numbers, as attributes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+__all__ = ["FIGURES", "SCALES", "load"]
+
+SCALES = ("quick", "paper", "large")
+
+# name of the module -> number in the paper
+FIGURES = {
+    "heat_map": "Figure 2",
+    "spectra": "Figure 3",
+    "alignment": "Figure 4",
+    "critical_signal": "Figure 5",
+    "ridge": "Figure 6",
+    "real_tables": "Figure 7",
+    "published": "Extra 1",
+    "finite_size": "Extra 2",
+    "agreement": "Extra 3",
+}
+
+
+def load(name: str) -> ModuleType:
+    """Import the experiment `name`, one of `FIGURES`."""
+    return import_module(f"resolvent.experiments.{name}")

@@ -1,0 +1,256 @@
+"""Reproduce every figure into a folder: run (cached, resumable), save the data, draw, write the report."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resolvent.arguments import one_of
+from resolvent.experiments import FIGURES, SCALES, load
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["redraw", "reproduce"]
+
+PRESENTATION = {"cli.py", "plots.py", "reproduce.py", "__main__.py"}  # changes no number
+
+
+def reproduce(
+    folder: str | Path,
+    *,
+    scale: str = "quick",
+    only: Sequence[str] = (),
+    tables: Sequence[str] = (),
+    jobs: int | None = None,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda message: None,
+) -> Path:
+    """Run the experiments at `scale` and write data, figures and ``index.html`` into `folder`.
+
+    Finished work is kept in ``folder/cache``: an interrupted run continues where it stopped.
+
+    Parameters
+    ----------
+    folder : path
+        Created when missing.
+    scale : {"quick", "paper", "large"}
+    only : sequence of str
+        Names of figures (see `resolvent.experiments.FIGURES`); all by default.
+    tables : sequence of str
+        Embedding tables (.npy, .safetensors) to add to the real ones.
+    jobs : int, optional
+        Parallel jobs, as in joblib.
+    progress : bool, default False
+        Show progress bars.
+    say : callable, optional
+        Receives one line a finished figure.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a table cannot be read, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     reproduce(folder, only=["spectra"]).name
+    'index.html'
+    """
+    from joblib import Memory
+
+    from resolvent import datasets
+
+    one_of("scale", scale, SCALES)
+    names = list(FIGURES) if not only else [one_of("only", name, tuple(FIGURES)) for name in only]
+    for table in tables:
+        datasets.read(table)
+    folder = _writable(Path(folder))
+    cache = Memory(folder / "cache" / fingerprint(), verbose=0)
+    for name in names:
+        start = time.perf_counter()
+        extra = {"tables": tuple(str(t) for t in tables)} if name == "real_tables" else {}
+        dataset = load(name).run(scale, jobs=jobs, memory=cache, progress=progress, **extra)
+        dataset.attrs |= {"figure": FIGURES[name], "scale": scale, "version": _version()}
+        _save(folder / "data" / f"{name}.nc", partial(dataset.to_netcdf, engine="scipy"))
+        _draw(folder, name, dataset)
+        say(f"{FIGURES[name]}: {dataset.attrs['title']} ({time.perf_counter() - start:.1f} s)")
+    return _report(folder)
+
+
+def redraw(folder: str | Path, *, only: Sequence[str] = ()) -> Path:
+    """Draw figures and report again from the data files in `folder`; compute nothing.
+
+    Raises
+    ------
+    ValueError
+        If there is no data, a name is unknown, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    names = [one_of("only", name, tuple(FIGURES)) for name in only] or list(FIGURES)
+    found = [name for name in names if (folder / "data" / f"{name}.nc").is_file()]
+    if not found:
+        raise ValueError(f"folder {str(folder)!r} holds no data to draw; run reproduce first")
+    _writable(folder)
+    for name in found:
+        _draw(folder, name, _load(folder, name))
+    return _report(folder)
+
+
+def fingerprint() -> str:
+    """Hash of the code that makes numbers: cached results of other code are not used.
+
+    Comments, layout, drawing, report and command line do not count.
+    """
+    digest = hashlib.sha256()
+    root = Path(str(resources.files("resolvent")))
+    for path in sorted(root.rglob("*.py")):
+        if path.name in PRESENTATION and path.parent == root:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree.body = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name == "draw")]
+        digest.update(f"{path.relative_to(root)}:{ast.dump(tree)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _version() -> str:
+    from resolvent import __version__
+
+    return __version__
+
+
+def _load(folder: Path, name: str) -> xarray.Dataset:
+    import xarray as xr
+
+    path = folder / "data" / f"{name}.nc"
+    try:
+        return xr.load_dataset(path, engine="scipy")
+    except Exception as error:
+        raise ValueError(
+            f"{str(path)!r} is not a readable data file ({error}); run reproduce again"
+        ) from error
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        for part in (folder, folder / "data", folder / "figures"):
+            part.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"folder must be a place that can be written, got {str(folder)!r}: {error.strerror}"
+        ) from error
+    return folder
+
+
+def _save(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside the target and rename, so that nothing half-written is ever seen."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _draw(folder: Path, name: str, dataset: xarray.Dataset) -> None:
+    import matplotlib
+    from matplotlib import pyplot as plt
+
+    from resolvent.plots import STYLE
+
+    backend = matplotlib.get_backend()
+    plt.switch_backend("agg")
+    try:
+        with plt.rc_context(STYLE):
+            figure = load(name).draw(dataset)
+            for suffix in ("png", "svg"):
+                meta = {"Date": None} if suffix == "svg" else None
+                _save(folder / "figures" / f"{name}.{suffix}", partial(figure.savefig, metadata=meta))
+            plt.close(figure)
+    finally:
+        plt.switch_backend(backend)
+
+
+def _report(folder: Path) -> Path:
+    from jinja2 import Template
+
+    figures = []
+    table = None
+    for name, number in FIGURES.items():
+        if not (folder / "data" / f"{name}.nc").is_file():
+            continue
+        dataset = _load(folder, name)
+        if name == "agreement":
+            table = dataset
+        png = (folder / "figures" / f"{name}.png").read_bytes()
+        figures.append(
+            {
+                "name": name,
+                "number": number,
+                "title": dataset.attrs["title"],
+                "caption": dataset.attrs["caption"],
+                "scale": dataset.attrs["scale"],
+                "png": base64.b64encode(png).decode(),
+            }
+        )
+    template = Template(
+        resources.files("resolvent").joinpath("report.html").read_text(encoding="utf-8"), autoescape=True
+    )
+    versions = {name: metadata.version(name) for name in ("numpy", "scipy", "xarray", "matplotlib", "joblib")}
+    html = template.render(
+        figures=figures,
+        rows=_rows(table) if table is not None else [],
+        version=_version(),
+        python=platform.python_version(),
+        versions=versions,
+    )
+    _save(folder / "index.html", lambda path: path.write_text(html, encoding="utf-8"))
+    return folder / "index.html"
+
+
+def _rows(table: xarray.Dataset) -> list[dict[str, Any]]:
+    rows = []
+    for setting in table.setting.values:
+        one = table.sel(setting=setting)
+        for i, quantity in enumerate(table["quantity"].values):
+            cell = one.sel(quantity=quantity)
+            rows.append(
+                {
+                    "first": i == 0,
+                    "setting": int(setting),
+                    "table": str(one.table.item()),
+                    "delta": f"{one.delta.item():.2f}",
+                    "gamma": f"{one.gamma.item():.2f}",
+                    "length": f"{one.length.item():.0f}",
+                    "snr": f"{one.snr.item():.2f}",
+                    "signal": f"{one.signal.item():.2f}",
+                    "ratio": f"{one.ratio.item():.2f}",
+                    "quantity": str(quantity).replace("_", " "),
+                    "predicted": f"{cell.predicted.item():.4g}",
+                    "simulated": f"{cell.simulated.item():.4g}",
+                    "error": f"{cell.standard_error.item():.2g}",
+                    "difference": f"{(cell.simulated - cell.predicted).item():+.2g}",
+                    "allowance": f"{cell.allowance.item():.2g}",
+                    "agrees": bool(cell.agrees.item()),
+                    "other": bool(cell.other_agrees.item()),
+                }
+            )
+    return rows

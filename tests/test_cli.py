@@ -1,0 +1,218 @@
+"""The command line, run as a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from resolvent import PooledSequences, Prefix, plan
+
+MODEL = ["-d", "60", "-V", "120", "-N", "180", "-T", "20", "--prefix", "5", "--signal", "1.2"]
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "resolvent", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+def reference():
+    return PooledSequences(60, 120, 180, Prefix(20, 5), "mean", 1.2)
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["simulate"], ["plan"], ["reproduce"]])
+def test_help_teaches(command):
+    done = run(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+    assert len(done.stdout) > 400
+
+
+def test_predict_prints_both_predictions():
+    done = run("predict", *MODEL)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    prediction = reference().predict()
+    row = next(line.split() for line in done.stdout.splitlines() if line.startswith("overlap"))
+    assert float(row[1]) == pytest.approx(prediction.overlap, rel=1e-4)
+    assert float(row[2]) == pytest.approx(prediction.published.overlap, rel=1e-4)
+
+
+def test_predict_as_json_is_the_library():
+    data = json.loads(run("predict", *MODEL, "--json").stdout)
+    prediction = reference().predict()
+    assert data["overlap"] == pytest.approx(prediction.overlap)
+    assert data["bulk"]["support"][0][1] == pytest.approx(prediction.edge)
+    assert data["published"]["q"] == pytest.approx(prediction.published.q)
+
+
+def test_predict_without_an_outlier_says_so():
+    done = run("predict", *MODEL[:-1], "0.01", "--table", "balanced")
+    assert "No outlier" in done.stdout
+    assert (
+        json.loads(run("predict", *MODEL[:-1], "0.01", "--table", "balanced", "--json").stdout)["outlier"]
+        is None
+    )
+
+
+def test_positions_and_weights_from_files(tmp_path):
+    np.save(tmp_path / "r.npy", np.eye(4) * 0.5 + 0.5)
+    np.save(tmp_path / "w.npy", np.arange(4.0))
+    sizes = ["-d", "60", "-V", "120", "-N", "180", "--signal", "1"]
+    done = run(
+        "predict", *sizes, "--correlation", tmp_path / "r.npy", "--weights", tmp_path / "w.npy", "--json"
+    )
+    assert json.loads(done.stdout)["kappa"] == pytest.approx(14)
+    done = run("predict", *sizes, "--loadings", "0.9,0.5,-0.1", "--weights", "optimal", "--json")
+    assert json.loads(done.stdout)["snr"] > 1
+
+
+def test_simulate_is_the_library():
+    data = json.loads(run("simulate", *MODEL, "--seed", 3, "--draws", 2, "--json").stdout)
+    for i, draw in enumerate(data):
+        assert draw["overlap"] == pytest.approx(reference().simulate(3 + i).overlap)
+        assert len(draw["eigenvalues"]) == 60
+
+
+def test_simulate_sets_draws_beside_theory():
+    done = run("simulate", *MODEL, "--draws", 3, "--uncentred")
+    assert done.returncode == 0
+    assert "theory" in done.stdout
+    assert "mean_outlier" in done.stdout
+
+
+def test_plan_answers_and_says_when_nothing_does():
+    arguments = ["-d", 400, "-V", 1600, "--snr", 5, "--signal", 1]
+    wanted = plan(0.7, dimension=400, vocabulary=1600, snr=5.0, signal=1.0)
+    done = run("plan", "--overlap", 0.7, *arguments, "--json")
+    assert json.loads(done.stdout)["value"] == wanted.value
+    done = run("plan", "--overlap", 0.95, *arguments)
+    assert done.returncode == 0
+    assert "no number of samples" in done.stdout
+
+
+BAD = {
+    "size": (["predict", "-d", "0", *MODEL[2:]], "dimension"),
+    "odd vocabulary": (["predict", *MODEL[:2], "-V", "121", *MODEL[4:]], "vocabulary must be even"),
+    "signal": (["predict", *MODEL[:-1], "-1"], "signal"),
+    "not a number": (["predict", *MODEL[:-1], "much"], "--signal"),
+    "prefix too long": (["predict", *MODEL[:8], "--prefix", "30", *MODEL[10:]], "informative"),
+    "no positions": (["predict", *MODEL[:6], *MODEL[10:]], "positions"),
+    "weights zero": (["predict", *MODEL, "--weights", "0," * 19 + "0"], "weights"),
+    "weights length": (["predict", *MODEL, "--weights", "1,2"], "weights"),
+    "weights nan": (["predict", *MODEL, "--weights", "nan," * 19 + "1"], "weights"),
+    "weights missing file": (["predict", *MODEL, "--weights", "nowhere.npy"], "nowhere.npy"),
+    "seed": (["simulate", *MODEL, "--seed", "-1"], "seed"),
+    "plan nothing missing": (
+        ["plan", "--overlap", "0.5", "-d", "10", "-V", "20", "-N", "30", "--snr", "2", "--signal", "1"],
+        "exactly one",
+    ),
+    "plan overlap": (
+        ["plan", "--overlap", "1.5", "-d", "10", "-V", "20", "--snr", "2", "--signal", "1"],
+        "overlap",
+    ),
+    "figure": (["reproduce", "--only", "nothing"], "nothing"),
+    "table": (["reproduce", "--only", "real_tables", "--table", "nowhere.npy"], "nowhere.npy"),
+    "nothing to redraw": (["reproduce", "--redraw", "--out", "nowhere"], "nowhere"),
+    "jobs": (["reproduce", "--jobs", "0"], "jobs"),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD))
+def test_bad_input_is_one_message_and_status_2(case, tmp_path):
+    arguments, named = BAD[case]
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert named in done.stderr
+    assert done.stderr.count("Error:") == 1
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+def test_an_orthogonal_optimum_is_named(tmp_path):
+    done = run(
+        "predict", "-d", 10, "-V", 20, "-N", 30, "--loadings", "1,-1", "--weights", "optimal", "--signal", 1
+    )
+    assert done.returncode == 2
+    assert "orthogonal to (1, ..., 1)" in done.stderr
+
+
+def test_a_matrix_that_is_no_correlation_names_the_eigenvalue(tmp_path):
+    np.save(tmp_path / "r.npy", np.array([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]]))
+    done = run("predict", "-d", 10, "-V", 20, "-N", 30, "--correlation", tmp_path / "r.npy", "--signal", 1)
+    assert done.returncode == 2
+    assert "positive semi-definite, got the eigenvalue -0.8" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("here already")
+    done = run("reproduce", "--out", blocked, "--only", "spectra")
+    assert done.returncode == 2
+    assert "folder must be a place that can be written" in done.stderr
+    assert blocked.read_text() == "here already"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of the kind a terminal sends")
+def test_interrupted_reproduce_resumes(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "resolvent",
+        "reproduce",
+        "--only",
+        "critical_signal",
+        "--out",
+        tmp_path,
+        "--jobs",
+        "1",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (kept := list(tmp_path.rglob("output.pkl"))):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "data" / "critical_signal.nc").exists()
+    stamps = {p: p.stat().st_mtime_ns for p in kept}
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.rglob("output.pkl"))) <= len(kept):  # it goes on from there
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert {p: p.stat().st_mtime_ns for p in kept} == stamps
+
+
+def test_predict_answers_fast():
+    run("predict", *MODEL)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run("predict", *MODEL)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1.0

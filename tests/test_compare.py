@@ -1,0 +1,87 @@
+"""Theory beside simulation at twenty random settings, with one documented allowance, and the twin that fails."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import integrate
+
+from resolvent import MarchenkoPastur, MarchenkoPasturProduct, PooledSequences, Prefix
+from resolvent.compare import ALLOWANCE, TRACY_WIDOM_MEANS, compare, expected
+from resolvent.experiments.agreement import FIELDS, SETTINGS, compared, random_model
+
+DIMENSION, SEEDS = 300, 24
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return [compared(index, DIMENSION, SEEDS) for index in range(SETTINGS)]
+
+
+@pytest.mark.parametrize("index", range(SETTINGS))
+def test_theory_meets_simulation(settings, index):
+    fields = dict(zip(FIELDS, settings[index][0], strict=True))
+    difference = np.abs(np.subtract(fields["simulated"], fields["predicted"]))
+    unit = np.array([*fields["predicted"][:2], 1.0])
+    assert (difference <= 4 * np.array(fields["standard_error"]) + ALLOWANCE * unit / DIMENSION).all()
+    assert all(fields["agrees"])
+
+
+def test_both_conventions_are_drawn():
+    tables = [random_model(index, DIMENSION).table for index in range(SETTINGS)]
+    assert tables.count("mixture") == tables.count("balanced") == SETTINGS // 2
+
+
+@pytest.mark.parametrize("index", range(SETTINGS))
+def test_the_other_convention_fails(settings, index):
+    model = random_model(index, DIMENSION)
+    hidden = all(
+        np.isnan(float(prediction.outlier))
+        for prediction in (model.predict(), random_model(index, DIMENSION).predict().published)
+    )
+    if hidden:  # nothing leaves the bulk by either, and they predict the same
+        assert model.table == "balanced"
+    else:
+        assert not all(settings[index][1])
+
+
+def test_compare_is_labelled_and_reports_disagreement():
+    model = PooledSequences(100, 200, 300, Prefix(20, 5), "mean", 2.0)
+    table = compare(model, range(6))
+    assert isinstance(table, xr.Dataset)
+    assert list(table["quantity"].values) == ["top_eigenvalue", "second_eigenvalue", "overlap"]
+    np.testing.assert_allclose(table.z, (table.simulated - table.predicted) / table.standard_error)
+    np.testing.assert_allclose(table.predicted, expected(model))
+
+
+def test_edges_carry_the_tracy_widom_mean():
+    model = PooledSequences(400, 800, 1200, Prefix(20, 1), "mean", 0.0, table="balanced")
+    prediction = model.predict()
+    top, second, _ = expected(model)
+    width = float(prediction.bulk.inverse_map.edge_scale()) * 400 ** (-2 / 3)
+    assert top == pytest.approx(prediction.edge + TRACY_WIDOM_MEANS[0] * width)
+    assert second == pytest.approx(prediction.edge + TRACY_WIDOM_MEANS[1] * width)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 1.0, 3.0])
+def test_edge_scale_of_one_factor_is_johnstones(ratio):
+    # Johnstone (2001): (sqrt n + sqrt d)(1/sqrt n + 1/sqrt d)^(1/3)/n, for d variables and n samples
+    d = 1000
+    n = d / ratio
+    wanted = (np.sqrt(n) + np.sqrt(d)) * (1 / np.sqrt(n) + 1 / np.sqrt(d)) ** (1 / 3) / n
+    assert MarchenkoPastur(ratio).inverse_map.edge_scale() * d ** (-2 / 3) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("ratios", [(0.3,), (0.25, 1 / 3), (2.0, 0.5), (1.0, 1.0), (0.2, 0.5, 0.7)])
+def test_edge_scale_is_the_densitys_square_root(ratios):
+    # density ~ (1/pi) sqrt(edge − x) / scale^(3/2), hence mass (2/3pi) (edge − x)^(3/2) / scale^(3/2)
+    law = MarchenkoPasturProduct(ratios, 1.7)
+    right, near = law.support[0][1], 1e-5
+    mass = integrate.quad(law.pdf, right - near, right)[0]
+    scale = float(law.inverse_map.edge_scale())
+    assert mass == pytest.approx(2 / (3 * np.pi) * (near / scale) ** 1.5, rel=1e-3)
+
+
+def test_compare_needs_two_seeds():
+    model = PooledSequences(10, 20, 30, Prefix(4, 2), "mean", 1.0)
+    with pytest.raises(ValueError, match="seeds must hold at least two"):
+        compare(model, [0])

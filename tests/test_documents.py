@@ -1,0 +1,58 @@
+"""README, docs and bibliography agree with the code."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+import resolvent
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+]
+
+
+def bibliography():
+    return set(re.findall(r"@\w+\{(\w+),", (ROOT / "references.bib").read_text(encoding="utf-8")))
+
+
+def test_cited_keys_are_in_the_bibliography():
+    cited = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        cited |= set(re.findall(r"\[([a-z]+\d{4})\]_", path.read_text(encoding="utf-8")))
+    assert cited
+    assert cited <= bibliography()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http", "mailto:")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_named_tests_exist(page):
+    for name in re.findall(r"tests/(test_\w+\.py)", page.read_text(encoding="utf-8")):
+        assert (ROOT / "tests" / name).is_file(), name
+
+
+def test_readme_example_runs():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    ast.parse(code)
+    assert len(code.strip().splitlines()) <= 12
+    pytest.importorskip("matplotlib").use("agg")
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+
+
+def test_version_is_told_once():
+    assert f"version: {resolvent.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8").replace(
+        '"', ""
+    )

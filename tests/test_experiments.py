@@ -1,0 +1,119 @@
+"""Figures: every experiment runs, draws from its file alone, and its data say what they should."""
+
+import json
+
+import golden
+import numpy as np
+import pytest
+import xarray as xr
+
+from resolvent import experiments, reproduce, spikes
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    for name, size in golden.TINY.items():
+        if size is not None:
+            monkeypatch.setitem(experiments.load(name).SIZES, "quick", size)
+
+
+def test_every_figure_is_here():
+    assert set(golden.TINY) == set(experiments.FIGURES)
+    for name in experiments.FIGURES:
+        module = experiments.load(name)
+        assert callable(module.run)
+        assert callable(module.draw)
+        assert set(getattr(module, "SIZES", experiments.SCALES)) == set(experiments.SCALES)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", list(experiments.FIGURES))
+def test_run_then_draw(name, tmp_path):
+    report = reproduce.reproduce(tmp_path, only=[name])
+    html = report.read_text(encoding="utf-8")
+    assert experiments.FIGURES[name] in html
+    assert 'src="data:image/png;base64,' in html
+    assert "http" not in html.split("<body>")[1]  # self-contained
+    data = xr.load_dataset(tmp_path / "data" / f"{name}.nc", engine="scipy")
+    assert data.attrs["caption"]
+    assert data.attrs["title"]
+    png, svg = (tmp_path / "figures" / f"{name}.{kind}" for kind in ("png", "svg"))
+    assert png.stat().st_size > 10_000
+    assert svg.read_text(encoding="utf-8").startswith("<?xml")
+    before = {p: p.read_bytes() for p in (tmp_path / "data").iterdir()}
+    png.unlink()
+    reproduce.redraw(tmp_path)
+    assert png.stat().st_size > 10_000
+    assert {p: p.read_bytes() for p in (tmp_path / "data").iterdir()} == before
+    assert not list(tmp_path.rglob(".*part*"))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_second_run_computes_nothing(tmp_path, monkeypatch):
+    reproduce.reproduce(tmp_path, only=["alignment", "ridge"])
+    first = {p.name: p.read_bytes() for p in (tmp_path / "data").iterdir()}
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("resolvent.tables.draw_noise", refuse)
+    monkeypatch.setattr("resolvent.models.pooled.draw_noise", refuse)
+    monkeypatch.setattr("resolvent.models.ridge.draw_noise", refuse)
+    reproduce.reproduce(tmp_path, only=["alignment", "ridge"])
+    assert {p.name: p.read_bytes() for p in (tmp_path / "data").iterdir()} == first
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_failing_figure_leaves_the_finished_ones_whole(tmp_path, monkeypatch):
+    module = experiments.load("ridge")
+    monkeypatch.setattr(module, "draw", lambda dataset: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.reproduce(tmp_path, only=["spectra", "ridge"])
+    assert (tmp_path / "figures" / "spectra.png").is_file()
+    assert not (tmp_path / "figures" / "ridge.png").exists()
+    assert not list(tmp_path.rglob(".*part*"))
+
+
+def test_fingerprint_ignores_presentation(tmp_path, monkeypatch):
+    import shutil
+
+    copy = tmp_path / "resolvent"
+    shutil.copytree(reproduce.resources.files("resolvent"), copy)
+    monkeypatch.setattr(reproduce.resources, "files", lambda name: copy)
+    first = reproduce.fingerprint()
+    (copy / "plots.py").write_text("changed = 1\n")
+    figure = copy / "experiments" / "spectra.py"
+    figure.write_text(
+        figure.read_text().replace('"density"', '"DENSITY"').replace("figsize=(10, 3.8)", "figsize=(9, 3)")
+    )
+    assert reproduce.fingerprint() == first
+    figure.write_text(figure.read_text().replace("SIGNAL = 50, 8, 1.0", "SIGNAL = 50, 8, 1.1"))
+    assert reproduce.fingerprint() != first
+
+
+def test_real_tables_of_the_users_own(tmp_path):
+    table = np.random.default_rng(0).standard_normal((300, 60)).astype(np.float32)
+    np.save(tmp_path / "mine.npy", table)
+    data = experiments.load("real_tables").run("quick", tables=(str(tmp_path / "mine.npy"),))
+    assert list(data.table.values) == ["minilm-unused", "minilm-positions", "mine.npy"]
+    mine = data.sel(table="mine.npy")
+    assert float(mine.plain_scale) == pytest.approx(1, abs=0.05)
+    assert int(mine.product_outliers) <= 1
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", list(golden.VARIABLES))
+def test_golden_data(name):
+    kept = json.loads(golden.FILE.read_text(encoding="utf-8"))[name]
+    found = golden.summary(name, experiments.load(name).run("quick"))
+    assert found.keys() == kept.keys()
+    for variable, values in found.items():
+        np.testing.assert_allclose(values, kept[variable], rtol=1e-6, atol=1e-9, err_msg=variable)
+
+
+def test_published_and_exact_part_as_documented():
+    # docs/theory/pooled.md, section 2
+    assert round(float(spikes.alignment(0.7, 10.0, 1.0, 0.5)), 3) == 0.314
+    assert round(float(spikes.alignment(0.7, 10.0, 1.0, 0.5, table="balanced")), 3) == 0.755
