@@ -42,7 +42,8 @@ def test_named_tests_exist(page):
         assert (ROOT / "tests" / name).is_file(), name
 
 
-def test_readme_example_runs():
+def test_readme_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     ast.parse(code)
