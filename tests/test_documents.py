@@ -3,6 +3,9 @@
 import ast
 import pathlib
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -57,3 +60,16 @@ def test_version_is_told_once():
     assert f"version: {resolvent.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8").replace(
         '"', ""
     )
+
+
+def test_readme_shows_what_commands_print():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (console,) = re.findall(r"```console\n(.*?)```", text, flags=re.S)
+    shown = re.split(r"^\$ ", console, flags=re.M)[1:]
+    assert len(shown) == 2
+    for block in shown:
+        command, _, output = block.partition("\n")
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(command)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == output.strip()

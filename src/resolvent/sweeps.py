@@ -50,7 +50,6 @@ def run_all(
     ([], [(1+2j)])
     """
     from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
 
     results: dict[int, Any] = {}
     call = function
@@ -69,8 +68,10 @@ def run_all(
                     kept.clear()
     pending = [i for i in range(len(tasks)) if i not in results]
     fresh = Parallel(n_jobs=jobs, return_as="generator")(delayed(call)(**tasks[i]) for i in pending)
-    with tqdm(total=len(tasks), initial=len(results), desc=label, leave=False, disable=not progress) as bar:
-        for i, result in zip(pending, fresh, strict=True):
-            results[i] = result
-            bar.update()
+    if progress:
+        from tqdm.auto import tqdm  # not in workers: its lock would outlive one that is interrupted
+
+        fresh = tqdm(fresh, total=len(tasks), initial=len(results), desc=label, leave=False)
+    for i, result in zip(pending, fresh, strict=True):
+        results[i] = result
     return [results[i] for i in range(len(tasks))]
