@@ -84,7 +84,7 @@ def run(scale: str, **options: Any) -> xarray.Dataset:
             f"T = {LENGTH}, delta = {DELTA:g}, gamma = 1/3. Lines: exact theory (dotted: as published, for a balanced "
             "table); zero means that every signal shows. Dots: empirical, the signal at which the curves of "
             f"d^(1/3)·overlap at d = {size['dimensions'][0]} and {size['dimensions'][1]} cross, with bootstrap standard "
-            f"errors over {size['seeds'][0]} and {size['seeds'][1]} seeds. (b) snr against the length T, first "
+            f"errors over {size['seeds'][0]} and {size['seeds'][1]} seeds; where every signal shows it tends to zero with d. (b) snr against the length T, first "
             f"{INFORMATIVE} positions correlated.",
         },
     )

@@ -194,7 +194,8 @@ def draw(dataset: xarray.Dataset) -> Figure:
     middle.set_xlabel("random setting")
     middle.set_ylabel("|bias| · d")
     middle.set_title("(b) finite-size allowance")
-    middle.legend()
+    middle.set_ylim(top=1.8 * ALLOWANCE)  # room for the legend
+    middle.legend(ncols=2)
     lengths = dataset.length
     right.loglog(lengths, 1 / lengths**2, color=plots.COLOURS["mean"], label="δγ²/T²")
     seen = dataset.sel(length=lengths[dataset.excess > 2 * dataset.excess_error])
