@@ -113,6 +113,7 @@ def draw(dataset: xarray.Dataset) -> Figure:
         ax.set_yscale("log")
         ax.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2], ["0.05", "0.1", "0.2", "0.5", "1", "2"])
         ax.minorticks_off()
+        ax.set_ylim(*DELTAS)
     for ax in axes[:, 1]:
         ax.set_ylabel("")
     figure.colorbar(mesh, ax=axes, label="squared overlap with the signal", shrink=0.8)

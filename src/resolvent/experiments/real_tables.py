@@ -39,7 +39,7 @@ def run(scale: str, *, tables: tuple[str, ...] = (), **options: Any) -> xarray.D
     numbers = np.array([numbers for _, numbers in results])
     labels = [Path(name).name if name in tables else name for name in names]
     described = "; ".join(
-        f"{label}: rows/d {rows:.0f} × {d:.0f}, plain fit leaves {plain:.0f} outliers (KS {ks1:.3f}), two-factor "
+        f"{label}: {rows:.0f} rows of {d:.0f}, plain fit leaves {plain:.0f} outliers (KS {ks1:.3f}), two-factor "
         f"{product:.0f} (KS {ks2:.3f})"
         for label, (rows, d, _, _, plain, ks1, _, product, ks2) in zip(labels, numbers)
     )
@@ -127,5 +127,6 @@ def draw(dataset: xarray.Dataset) -> Figure:
         ax.set_title(str(name))
         ax.set_xlabel("eigenvalue")
         ax.set_ylabel("density of the logarithm")
-        ax.legend()
+        ax.set_ylim(top=1.45 * ax.get_ylim()[1])  # room for the legend
+        ax.legend(loc="upper left", fontsize=8.5)
     return figure
