@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj
 
-__all__ = ["arrays", "generator", "natural", "number", "one_of", "plain", "require", "seed_number"]
+__all__ = [
+    "arrays",
+    "generator",
+    "natural",
+    "number",
+    "one_of",
+    "plain",
+    "require",
+    "seed_number",
+    "seed_numbers",
+]
 
 
 def arrays(*values: Any, names: str = "") -> tuple[Any, ...]:
@@ -143,6 +153,13 @@ def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
 def seed_number(seed: Any) -> int:
     """Return `seed` as an ``int``, or raise ``ValueError`` when it is not a whole number >= 0."""
     return natural("seed", seed, least=0)
+
+
+def seed_numbers(seeds: Any) -> list[int]:
+    """Return `seeds` as a list of whole numbers >= 0, or raise ``ValueError``."""
+    if not np.iterable(seeds):
+        raise ValueError(f"seeds must be several whole numbers >= 0, such as range(5), got {seeds!r}")
+    return [natural("seeds", seed, least=0) for seed in seeds]
 
 
 def generator(rng: Any) -> np.random.Generator:

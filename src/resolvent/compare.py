@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resolvent.arguments import seed_number
+from resolvent.arguments import seed_numbers
 from resolvent.sweeps import run_all
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def compare(
     """
     import xarray as xr
 
-    seeds = [seed_number(seed) for seed in seeds]
+    seeds = seed_numbers(seeds)
     if len(seeds) < 2:
         raise ValueError(f"seeds must hold at least two seeds, for a standard error, got {len(seeds)}")
     draws = run_all(

@@ -150,7 +150,7 @@ def plan(
                 None,
                 best,
                 target,
-                f"no number of samples reaches a squared overlap of {target:g}: even infinitely many give "
+                f"no number of samples reaches a squared overlap of {target:.8g}: even infinitely many give "
                 f"{best:.4g}",
             )
         count = _smallest_whole(lambda n: bool(reached(n) >= target), 1, 1)
@@ -162,7 +162,7 @@ def plan(
             None,
             best,
             target,
-            f"no {unknown} reaches a squared overlap of {target:g}: even an infinite one gives {best:.4g}, because the "
+            f"no {unknown} reaches a squared overlap of {target:.8g}: even an infinite one gives {best:.4g}, because the "
             f"table's own class means (delta = {dimension / given['vocabulary']:.4g}) tilt the spike away from the "
             "signal; a larger vocabulary would help",
         )
@@ -185,15 +185,11 @@ def _plan_vocabulary(reached: Callable[[Any], Any], target: float, dimension: in
     along = reached(grid.astype(float))
     good = np.flatnonzero(along >= target)
     if not good.size:
-        return Plan(
-            "vocabulary",
-            None,
-            float(along.max()),
-            target,
-            f"no vocabulary reaches a squared overlap of {target:g}: the best, {float(along.max()):.4g}, is at "
-            f"{'an infinite one' if along.argmax() == along.size - 1 else int(grid[along.argmax()])}; more samples, "
-            "signal or snr would help",
-        )
+        best, at = float(along.max()), int(along.argmax())
+        where = "an infinite one" if at == along.size - 1 else f"{int(grid[at]):,} tokens"
+        found = f"the best, {best:.4g}, is at {where}" if best > 0 else "the signal shows at none"
+        reason = f"no vocabulary reaches a squared overlap of {target:.8g}: {found}; more samples, signal or snr would help"
+        return Plan("vocabulary", None, best, target, reason)
     first = int(good[0])
     start = int(grid[first - 1]) + 2 if first else 2
     count = _smallest_whole(lambda v: bool(reached(float(v)) >= target), start, 2)
@@ -218,11 +214,6 @@ def _answer(
     unknown: str, value: int | float, reached: Callable[[Any], Any], target: float, noun: str
 ) -> Plan:
     overlap = float(reached(value))
-    shown = f"{value:,} {noun}" if isinstance(value, int) else f"{noun} {value:.6g}"
-    return Plan(
-        unknown,
-        value,
-        overlap,
-        target,
-        f"{shown} reach a squared overlap of {overlap:.6g} (wanted {target:g})",
-    )
+    shown = f"{value:,} {noun} reach" if isinstance(value, int) else f"{noun} {value:.6g} reaches"
+    reason = f"{shown} a squared overlap of {overlap:.8g} (wanted {target:.8g})"
+    return Plan(unknown, value, overlap, target, reason)

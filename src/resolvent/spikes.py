@@ -131,7 +131,8 @@ def overlap(q: Any, delta: Any, gamma: Any) -> Any:
     xp, q, gamma, critical = arrays(q, gamma, bulk.critical_spikes()[0], names="q gamma threshold")
     above = q > critical
     safe = xp.where(above, q, critical + 1)
-    return plain(xp.where(above, bulk.slope(safe) / (1 + gamma / safe), 0.0))
+    value = bulk.slope(safe) / (1 + gamma / safe)
+    return plain(xp.where(above & (value > 0), value, 0.0))
 
 
 def invert(eigenvalue: Any, delta: Any, gamma: Any, scale: Any = 1.0) -> Any:

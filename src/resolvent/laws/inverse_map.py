@@ -264,18 +264,23 @@ class InverseMap:
             root = xp.where(xp.real(xp.conj(constant) * root) < 0, -root, root)
             cube = -constant / 2 - root
             u = xp.exp(xp.log(xp.where(cube == 0, 1e-300 + 0 * cube, cube)) / 3)
-            roots = []
-            for turn in (0.0, 2 * math.pi / 3, -2 * math.pi / 3):
+            far = u - depressed / (3 * u) - shift
+            for turn in (2 * math.pi / 3, -2 * math.pi / 3):
                 w = u * complex(math.cos(turn), math.sin(turn))
                 s = w - depressed / (3 * w) - shift
-                for _ in range(3):  # Newton: repairs the cancellation against the shift
-                    value = a * (s**3 + 3 * shift * s**2 + linear * s) + z * base
-                    slope = a * (3 * s**2 + 6 * shift * s + linear)
-                    flat = xp.abs(slope) * xp.abs(s) < 1e-6 * xp.abs(z * base)
-                    flat = flat | (slope == 0)
-                    s = s - xp.where(flat, 0 * s, value / xp.where(flat, 1 + 0 * s, slope))
-                roots.append(s)
-            return roots
+                far = xp.where(xp.abs(s) > xp.abs(far), s, far)
+            # the largest root is well conditioned; Newton polishes it, and the others follow from Vieta
+            for _ in range(2):
+                value = far**3 + 3 * shift * far**2 + linear * far + z * base / a
+                slope = 3 * far**2 + 6 * shift * far + linear
+                flat = xp.abs(slope) < 1e-6 * xp.abs(far) ** 2
+                far = far - xp.where(flat, 0 * far, value / xp.where(flat, 1 + 0 * far, slope))
+            product = -(z * base / a) / far
+            half = (linear - product) / far / 2  # half the sum of the others
+            root = xp.sqrt(half**2 - product)
+            root = xp.where(xp.real(xp.conj(half) * root) < 0, -root, root)
+            near = half + root
+            return [far, near, product / xp.where(near == 0, 1.0 + 0 * near, near)]
         coefficients = _coefficients(factors)
         coefficients[0] = coefficients[0] + z * base
         coefficients[1] = coefficients[1] - z

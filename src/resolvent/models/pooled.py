@@ -11,7 +11,7 @@ import numpy as np
 
 from resolvent import spikes
 from resolvent import weights as weighting
-from resolvent.arguments import arrays, natural, one_of, require, seed_number
+from resolvent.arguments import arrays, natural, one_of, require, seed_number, seed_numbers
 from resolvent.laws import MarchenkoPasturProduct
 from resolvent.models.outcomes import MeanSpike, Prediction, Simulation
 from resolvent.pooling import pooling_matrix
@@ -129,6 +129,10 @@ class PooledSequences:
             raise ValueError("weights must be finite, got NaN or infinite entries")
         if not w.any():
             raise ValueError("weights must not all be zero")
+        if not np.abs(w).max() < 1e100 or not np.abs(w).max() > 1e-100:
+            raise ValueError(
+                f"weights must be of ordinary size, so that their squares can be added, got {w.tolist()}"
+            )
         return w
 
     def predict(self) -> Prediction:
@@ -217,6 +221,8 @@ class PooledSequences:
             raise ValueError("signal must be one number to simulate; use sweep() for several")
         if top is not None and natural("top", top, least=2) >= self.dimension:
             raise ValueError(f"top must be below the dimension {self.dimension}, got {top}")
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         table, matrix = self._draw(seed, np.dtype(dtype))
         table[:, 0] += (float(self.signal) * token_signs(self.vocabulary)).astype(table.dtype)
         if top is None:
@@ -290,11 +296,11 @@ class PooledSequences:
 
         if not self.centred:
             raise ValueError("sweep() needs centred=True; simulate uncentred models one by one")
-        signals = np.atleast_1d(np.asarray(signals, dtype=float))
+        signals = np.atleast_1d(np.asarray(arrays(signals, names="signals")[1], dtype=float))
         require(
             "signals", signals, (signals.ndim == 1) & (signals >= 0) & np.isfinite(signals), "finite and >= 0"
         )
-        seeds = [seed_number(seed) for seed in seeds]
+        seeds = seed_numbers(seeds)
         if not seeds or not signals.size:
             raise ValueError("signals and seeds must not be empty")
         results = run_all(

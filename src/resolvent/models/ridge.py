@@ -221,11 +221,11 @@ class PooledRidge:
         table[:, 0] += float(model.signal) * token_signs(model.vocabulary)
         w = model.pooling_weights if weights is None else weights(table, tokens, labels)
         x = pool(tokens, w, table)
-        mean, offset = x.mean(axis=0), labels.mean()
-        b = ridge_coefficients(x - mean, labels - offset, self.ridge)
+        mean = x.mean(axis=0)
+        b = ridge_coefficients(x - mean, labels.astype(float), self.ridge)
         fresh, signs = positions.sample_labelled(natural("test_samples", test_samples), rng=streams[3])
         scores = (table @ b)[draw_tokens(signs, model.vocabulary, rng=streams[4])] @ w
-        scores += offset - mean @ b
+        scores -= mean @ b
         return RidgeSimulation(
             seed=int(seed),
             accuracy=float(np.mean(np.sign(scores) == fresh)),
