@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import cases
+import mpmath
 import numpy as np
 import oracles
 import pytest
@@ -408,3 +409,34 @@ def test_eigenvalues_of_matrices_do_not_follow_wrong_laws(ratios):
         MarchenkoPasturProduct(ratios, 2.2),
     ):
         assert distance_to_eigenvalues(wrong, values) > 0.03
+
+
+def physical_root(z, ratios):
+    """p in 60 digits: the root in the lower half plane whose angles add up without a full turn."""
+    coefficients = [mpmath.mpf(1)]
+    for c in (1.0, *ratios):
+        shifted = [0, *(mpmath.mpf(c) * v for v in coefficients)]
+        coefficients = [x + y for x, y in zip([*coefficients, 0], shifted, strict=True)]
+    coefficients[1] -= mpmath.mpmathify(z)
+    for p in mpmath.polyroots(coefficients[::-1], maxsteps=2000, extraprec=800):
+        turned = mpmath.arg(1 + p) - mpmath.arg(p) + sum(mpmath.arg(1 + mpmath.mpf(c) * p) for c in ratios)
+        if p.imag < 0 and abs(turned - mpmath.arg(mpmath.mpc(z))) < 0.5:
+            return p
+    raise AssertionError(f"no physical root at {z}, {ratios}")
+
+
+@pytest.mark.parametrize(
+    "ratios", [(1e-8, 1e8), (1e8, 1e8), (1e-8, 1e-8), (3e-5, 2.0), (1.0, 1e6), (0.2, 0.3)]
+)
+def test_stieltjes_is_exact_at_extreme_ratios(ratios):
+    law = MarchenkoPasturProduct(ratios)
+    right = law.support[0][1]
+    with mpmath.workdps(60):
+        for z in (
+            1j,
+            complex(0.5 * right, 0.1 * right),
+            complex(-right, 1e-3 * right),
+            complex(2 * right, right),
+        ):
+            wanted = complex(-(1 + physical_root(z, ratios)) / mpmath.mpmathify(z))
+            assert complex(law.stieltjes(z)) == pytest.approx(wanted, rel=1e-12)
