@@ -111,6 +111,10 @@ BAD = {
     "weights length": (["predict", *MODEL, "--weights", "1,2"], "weights"),
     "weights nan": (["predict", *MODEL, "--weights", "nan," * 19 + "1"], "weights"),
     "weights missing file": (["predict", *MODEL, "--weights", "nowhere.npy"], "nowhere.npy"),
+    "too large for memory": (
+        ["predict", *MODEL[:6], "-T", "100000000000000", *MODEL[8:]],
+        "do not fit in memory",
+    ),
     "seed": (["simulate", *MODEL, "--seed", "-1"], "seed"),
     "plan nothing missing": (
         ["plan", "--overlap", "0.5", "-d", "10", "-V", "20", "-N", "30", "--snr", "2", "--signal", "1"],
@@ -161,6 +165,28 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert done.returncode == 2
     assert "folder must be a place that can be written" in done.stderr
     assert blocked.read_text() == "here already"
+
+
+@pytest.mark.parametrize("content", [b"", b"x\n", b"PK\x03\x04", None])
+def test_damaged_and_pickled_arrays_are_refused(tmp_path, content):
+    path = tmp_path / "r.npy"
+    if content is None:
+        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        path.write_bytes(content)
+    done = run("predict", "-d", 10, "-V", 20, "-N", 30, "--correlation", path, "--signal", 1)
+    assert done.returncode == 2
+    assert "cannot be read as .npy" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_damaged_data_file_is_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "spectra.nc").write_bytes(b"junk")
+    done = run("reproduce", "--redraw", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "spectra.nc" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow

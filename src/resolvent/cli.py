@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from resolvent import __version__
+from resolvent.datasets import read_npy
 from resolvent.experiments import FIGURES, SCALES
 from resolvent.models.pooled import NAMED_WEIGHTS, PooledSequences
 from resolvent.planning import plan
@@ -39,6 +40,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ValueError as error:
             raise _Refused(str(error)) from None
+        except MemoryError as error:
+            raise _Refused(f"these sizes do not fit in memory: {error}") from None
         except KeyboardInterrupt:
             click.echo("\nInterrupted. What had finished is kept: the same command continues.", err=True)
             ctx.exit(INTERRUPTED)
@@ -102,8 +105,8 @@ def _numbers(name: str, text: str) -> np.ndarray:
         if not Path(text).is_file():
             raise ValueError(f"--{name} must be an existing .npy file, got {text!r}")
         try:
-            return np.load(text, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+            return read_npy(Path(text))
+        except Exception as error:  # whatever a damaged file makes the reader raise
             raise ValueError(f"--{name} {text!r} cannot be read as .npy: {error}") from None
     try:
         return np.array([float(part) for part in text.split(",")])

@@ -78,7 +78,7 @@ def read(path: str | Path, *, tensor: str | None = None) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"path must be an existing file, got {str(path)!r}")
-    readers = {".npy": _npy, ".safetensors": _safetensors}
+    readers = {".npy": lambda path, tensor: read_npy(path), ".safetensors": _safetensors}
     if path.suffix not in readers:
         raise ValueError(f"path must end in .npy or .safetensors, got {str(path)!r}")
     try:
@@ -100,7 +100,8 @@ class _NoSuchMatrixError(ValueError):
     pass
 
 
-def _npy(path: Path, tensor: str | None) -> np.ndarray:
+def read_npy(path: Path) -> np.ndarray:
+    """Read one ``.npy`` file, and nothing that looks like one: pickled objects are never loaded."""
     with path.open("rb") as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 

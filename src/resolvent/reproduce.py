@@ -142,9 +142,7 @@ def _load(folder: Path, name: str) -> xarray.Dataset:
     try:
         return xr.load_dataset(path, engine="scipy")
     except Exception as error:
-        raise ValueError(
-            f"{str(path)!r} is not a readable data file ({error}); run reproduce again"
-        ) from error
+        raise ValueError(f"{str(path)!r} is damaged ({type(error).__name__}): run reproduce again") from error
 
 
 def _writable(folder: Path) -> Path:
