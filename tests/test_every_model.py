@@ -218,7 +218,7 @@ def test_the_other_table_convention_fails(table):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"samples": 120}, {"vocabulary": 400}, {"signal": 1.3}, {"weights": "mean"}]
+    "wrong", [{"samples": 60}, {"vocabulary": 400}, {"signal": 1.3}, {"weights": "mean"}]
 )
 def test_other_parameters_fail(wrong):
     model = PooledSequences(240, 240, 480, Prefix(40, 8), "optimal", 1.0)

@@ -30,7 +30,8 @@ def arrays(*values: Any, names: str = "") -> tuple[Any, ...]:
 
     Array-API arrays (PyTorch, JAX, CuPy, ...) keep their namespace, device and floating type;
     Python numbers, sequences and NumPy scalars follow them, and become float64 where there is none to
-    follow. `names`, separated by blanks, are for the ``ValueError`` that refuses what is not a number.
+    follow. `names`, separated by blanks, ask for real numbers and are for the ``ValueError`` that refuses
+    anything else.
     """
     given = [v for v in values if not isinstance(v, _PLAIN) and is_array_api_obj(v)]
     if not given:
@@ -47,6 +48,8 @@ def arrays(*values: Any, names: str = "") -> tuple[Any, ...]:
             is_complex = _checked(value, names, i).dtype.kind == "c"
             target = {xp.float32: xp.complex64}.get(dtype, xp.complex128) if is_complex else dtype
             value = xp.asarray(value, dtype=target, device=where)
+        elif names and xp.isdtype(value.dtype, "complex floating"):
+            raise ValueError(f"{names.split()[i]} must be real, got {value!r}")
         elif not xp.isdtype(value.dtype, ("real floating", "complex floating")):
             value = xp.astype(value, dtype)
         out.append(value)
@@ -83,7 +86,7 @@ def _checked(value: Any, names: str, i: int) -> np.ndarray:
         array = np.asarray(value)
     except ValueError:  # ragged sequences
         array = np.empty(0, dtype=object)
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind not in ("biuf" if names else "biufc"):
         name = names.split()[i] if names else "argument"
         raise ValueError(f"{name} must be a number or an array of numbers, got {value!r}")
     return array
@@ -159,7 +162,10 @@ def seed_numbers(seeds: Any) -> list[int]:
     """Return `seeds` as a list of whole numbers >= 0, or raise ``ValueError``."""
     if not np.iterable(seeds):
         raise ValueError(f"seeds must be several whole numbers >= 0, such as range(5), got {seeds!r}")
-    return [natural("seeds", seed, least=0) for seed in seeds]
+    numbers = [natural("seeds", seed, least=0) for seed in seeds]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"seeds must differ from each other, got {numbers}")
+    return numbers
 
 
 def generator(rng: Any) -> np.random.Generator:

@@ -42,8 +42,13 @@ class _Commands(click.Group):
             raise _Refused(str(error)) from None
         except MemoryError as error:
             raise _Refused(f"these sizes do not fit in memory: {error}") from None
+        except OSError as error:
+            raise _Refused(
+                f"{error.filename or 'a file'} cannot be used: {error.strerror or error}"
+            ) from None
         except KeyboardInterrupt:
-            click.echo("\nInterrupted. What had finished is kept: the same command continues.", err=True)
+            kept = " What had finished is kept: the same command continues."
+            click.echo(f"\nInterrupted.{kept if ctx.invoked_subcommand == 'reproduce' else ''}", err=True)
             ctx.exit(INTERRUPTED)
 
 
@@ -270,7 +275,10 @@ def plan_command(as_json: bool, overlap: float, **given: Any) -> None:
     "--only", multiple=True, type=click.Choice(list(FIGURES)), help="Only this figure (repeatable)."
 )
 @click.option(
-    "--table", "tables", multiple=True, help="Add your own table to Figure 7: .npy or .safetensors."
+    "--table",
+    "tables",
+    multiple=True,
+    help="Add your own table to Figure 7: FILE.npy, FILE.safetensors or FILE.safetensors:TENSOR.",
 )
 @click.option("--jobs", type=int, default=-1, show_default=True, help="Parallel jobs; -1: one a core.")
 @click.option("--redraw", is_flag=True, help="Only draw again, from the data of an earlier run.")
@@ -288,6 +296,11 @@ def reproduce(
     except ImportError as error:
         raise ValueError(f"figures need the plot extra: pip install 'resolvent[plot]' ({error})") from None
     import resolvent.reproduce as work
+
+    if str(out) in ("", "."):
+        raise ValueError("--out must name a folder of its own, not the current one")
+    if tables and only and "real_tables" not in only:
+        raise ValueError("--table adds to the figure real_tables, which --only leaves out")
 
     if redraw:
         report = work.redraw(out, only=only)

@@ -53,6 +53,7 @@ def read(path: str | Path, *, tensor: str | None = None) -> np.ndarray:
     Parameters
     ----------
     path : path
+        ``FILE.npy``, ``FILE.safetensors`` or ``FILE.safetensors:TENSOR``.
     tensor : str, optional
         Name of the tensor in a safetensors file; by default its only matrix.
 
@@ -75,6 +76,9 @@ def read(path: str | Path, *, tensor: str | None = None) -> np.ndarray:
     ...     read(path).shape
     (3, 3)
     """
+    name, colon, named = str(path).rpartition(":")
+    if colon and name.endswith(".safetensors") and tensor is None:
+        path, tensor = name, named
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"path must be an existing file, got {str(path)!r}")

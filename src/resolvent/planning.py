@@ -162,9 +162,13 @@ def plan(
             None,
             best,
             target,
-            f"no {unknown} reaches a squared overlap of {target:.8g}: even an infinite one gives {best:.4g}, because the "
-            f"table's own class means (delta = {dimension / given['vocabulary']:.4g}) tilt the spike away from the "
-            "signal; a larger vocabulary would help",
+            f"no {unknown} reaches a squared overlap of {target:.8g}: even an infinite one gives {best:.8g}"
+            + (
+                f", because the table's own class means (delta = {dimension / given['vocabulary']:.4g}) tilt the "
+                "spike away from the signal; a larger vocabulary would help"
+                if table == "mixture"
+                else ""
+            ),
         )
     from scipy.optimize import brentq  # here, so that importing resolvent stays fast
 
@@ -183,6 +187,13 @@ def _plan_vocabulary(reached: Callable[[Any], Any], target: float, dimension: in
     # not monotone: look along a fine grid from small to large, then between two of its points
     grid = np.unique(2 * np.round(np.geomspace(1, LARGEST, 20_001) / 2).astype(np.int64).clip(1))
     along = reached(grid.astype(float))
+    while along.max() < target:  # the best may lie between points of the grid
+        at = int(along.argmax())
+        low, high = int(grid[max(at - 1, 0)]), int(grid[min(at + 1, grid.size - 1)])
+        if (high - low) <= 2 * (grid.size - 1) and grid.size <= 2001:
+            break
+        grid = np.unique(2 * np.linspace(low // 2, high // 2, 2001).astype(np.int64))
+        along = reached(grid.astype(float))
     good = np.flatnonzero(along >= target)
     if not good.size:
         best, at = float(along.max()), int(along.argmax())
@@ -214,6 +225,12 @@ def _answer(
     unknown: str, value: int | float, reached: Callable[[Any], Any], target: float, noun: str
 ) -> Plan:
     overlap = float(reached(value))
-    shown = f"{value:,} {noun} reach" if isinstance(value, int) else f"{noun} {value:.6g} reaches"
+    if value == 1:
+        noun = noun.replace("samples", "sample")
+    shown = (
+        f"{value:,} {noun} reach{'es' * (value == 1)}"
+        if isinstance(value, int)
+        else f"{noun} {value:.6g} reaches"
+    )
     reason = f"{shown} a squared overlap of {overlap:.8g} (wanted {target:.8g})"
     return Plan(unknown, value, overlap, target, reason)

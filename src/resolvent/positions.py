@@ -29,6 +29,9 @@ class Positions(Protocol):
     def matrix(self) -> np.ndarray:
         """Correlation matrix R, shape (T, T)."""
 
+    def pooled_signal(self, w: np.ndarray) -> float:
+        """wᵀRw."""
+
     def sample(self, n: int, *, rng: Any = None) -> np.ndarray:
         """Signs, shape (n, T), int8 in {-1, 1}."""
 
@@ -82,9 +85,18 @@ class SingleFactor:
         np.fill_diagonal(matrix, 1.0)
         return matrix
 
+    def pooled_signal(self, w: np.ndarray) -> float:
+        """wᵀRw, without forming R."""
+        c = self.loadings
+        return float((w @ c) ** 2 + (w**2) @ (1 - c**2))
+
     def sample(self, n: int, *, rng: Any = None) -> np.ndarray:
         """Signs, shape (n, T), int8 in {-1, 1}."""
         return self.sample_labelled(n, rng=rng)[1]
+
+    def __repr__(self) -> str:
+        shown = np.array2string(self.loadings, threshold=6, precision=3, separator=", ")
+        return f"SingleFactor({shown}, length {self.length})"
 
     def sample_labelled(self, n: int, *, rng: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Labels, shape (n,), and signs, shape (n, T), int8 in {-1, 1}."""
@@ -171,6 +183,10 @@ class Correlated:
                 "use Prefix or SingleFactor, or predict() alone"
             )
         return vectors * np.sqrt(np.maximum(values, 0))
+
+    def pooled_signal(self, w: np.ndarray) -> float:
+        """wᵀRw."""
+        return float(w @ self.matrix @ w)
 
     def sample(self, n: int, *, rng: Any = None) -> np.ndarray:
         """Signs, shape (n, T), int8 in {-1, 1}."""

@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import metadata, resources
@@ -75,19 +76,20 @@ def reproduce(
     """
     from joblib import Memory
 
-    from resolvent import datasets
-
     one_of("scale", scale, SCALES)
     names = list(FIGURES) if not only else [one_of("only", name, tuple(FIGURES)) for name in only]
     for table in tables:
-        datasets.read(table)
+        try:
+            load("real_tables").fitted(str(table), stamp=(0, 0))  # before anything is written
+        except ValueError as error:
+            raise ValueError(f"table {str(table)!r} cannot be fitted: {error}") from error
     folder = _writable(Path(folder))
     cache = Memory(folder / "cache" / fingerprint(), verbose=0)
     for name in names:
         start = time.perf_counter()
         extra = {"tables": tuple(str(t) for t in tables)} if name == "real_tables" else {}
         dataset = load(name).run(scale, jobs=jobs, memory=cache, progress=progress, **extra)
-        dataset.attrs |= {"figure": FIGURES[name], "scale": scale, "version": _version()}
+        dataset.attrs |= {"name": name, "figure": FIGURES[name], "scale": scale, "version": _version()}
         _save(folder / "data" / f"{name}.nc", partial(dataset.to_netcdf, engine="scipy"))
         _draw(folder, name, dataset)
         say(f"{FIGURES[name]}: {dataset.attrs['title']} ({time.perf_counter() - start:.1f} s)")
@@ -140,9 +142,12 @@ def _load(folder: Path, name: str) -> xarray.Dataset:
 
     path = folder / "data" / f"{name}.nc"
     try:
-        return xr.load_dataset(path, engine="scipy")
+        dataset = xr.load_dataset(path, engine="scipy")
     except Exception as error:
         raise ValueError(f"{str(path)!r} is damaged ({type(error).__name__}): run reproduce again") from error
+    if dataset.attrs.get("name") != name:
+        raise ValueError(f"{str(path)!r} holds other data than this figure's: run reproduce again")
+    return dataset
 
 
 def _writable(folder: Path) -> Path:
@@ -193,12 +198,17 @@ def _report(folder: Path) -> Path:
     figures = []
     table = None
     for name, number in FIGURES.items():
-        if not (folder / "data" / f"{name}.nc").is_file():
+        drawn = folder / "figures" / f"{name}.png"
+        if not (folder / "data" / f"{name}.nc").is_file() or not drawn.is_file():
             continue
-        dataset = _load(folder, name)
+        try:
+            dataset = _load(folder, name)
+        except ValueError as error:  # another figure's: it must not stop this report
+            warnings.warn(f"left out of the report: {error}", stacklevel=2)
+            continue
         if name == "agreement":
             table = dataset
-        png = (folder / "figures" / f"{name}.png").read_bytes()
+        png = drawn.read_bytes()
         figures.append(
             {
                 "name": name,

@@ -200,6 +200,8 @@ def direction_factor(signal: Any, delta: Any, table: str = "mixture") -> Any:
     """
     mixture = one_of("table", table, TABLES) == "mixture"
     xp, s, d = arrays(signal, delta, names="signal delta")
+    require("signal", signal, xp.isfinite(s) & (s >= 0), "finite and >= 0")
+    require("delta", delta, xp.isfinite(d) & (d >= 0), "finite and >= 0")
     if not mixture:
         return plain(xp.ones_like(s * d))
     total = s**2 + d

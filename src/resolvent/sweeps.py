@@ -67,6 +67,8 @@ def run_all(
                     )
                     kept.clear()
     pending = [i for i in range(len(tasks)) if i not in results]
+    if jobs is not None and jobs > 0:
+        jobs = max(1, min(jobs, len(pending)))  # no more workers than there is work
     fresh = Parallel(n_jobs=jobs, return_as="generator")(delayed(call)(**tasks[i]) for i in pending)
     if progress:
         from tqdm.auto import tqdm  # not in workers: its lock would outlive one that is interrupted

@@ -49,7 +49,7 @@ def draw_noise(
     rng : numpy.random.Generator or int, optional
         Generator or seed.
     dtype : dtype, default float64
-        float32 halves the memory.
+        float32 halves the memory of Gaussian tables. Another dtype is another draw.
 
     Returns
     -------

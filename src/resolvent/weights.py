@@ -104,6 +104,13 @@ def optimal(R: Any, *, normalise: bool = True) -> Any:  # noqa: N803
     xp, R = arrays(R, names="R")
     if isinstance(R, np.ndarray):
         check_correlation("R", R)
+    else:
+        if R.ndim != 2 or R.shape[0] != R.shape[1]:
+            raise ValueError(f"R must be a square matrix, got shape {tuple(R.shape)}")
+        loose = 1e3 * xp.finfo(R.dtype).eps
+        symmetric = xp.abs(R - xp.matrix_transpose(R)) <= loose
+        require("R", R, symmetric, "symmetric and finite")
+        require("R", R, xp.abs(xp.linalg.diagonal(R) - 1) <= loose, "of unit diagonal")
     values, vectors = xp.linalg.eigh(R)
     length, top = R.shape[0], values[-1]
     ones = xp.ones_like(values)
@@ -117,7 +124,7 @@ def optimal(R: Any, *, normalise: bool = True) -> Any:  # noqa: N803
     if normalise:
         raise ValueError(
             f"R has its top eigenvectors (eigenvalue {float(top):.6g}) orthogonal to (1, ..., 1): the largest snr is not "
-            "attained by weights that sum to one; normalise=False returns the eigenvector unscaled"
+            "attained by weights that sum to one; optimal(R, normalise=False) returns an eigenvector to use instead"
         )
     return vectors[:, -1]
 
@@ -143,7 +150,8 @@ def alpha(w: Any, R: Any) -> Any:  # noqa: N803
     1.0
     """
     xp, w, R = arrays(w, R, names="w R")
-    if R.ndim != 2 or R.shape[0] != R.shape[1] or w.shape[-1] != R.shape[0]:
+    require("R", R, xp.isfinite(R), "finite")
+    if w.ndim < 1 or R.ndim != 2 or R.shape[0] != R.shape[1] or w.shape[-1] != R.shape[0]:
         raise ValueError(
             f"R must be square and match w, got R of shape {tuple(R.shape)} and w of shape {tuple(w.shape)}"
         )

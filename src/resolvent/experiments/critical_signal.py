@@ -62,14 +62,14 @@ def run(scale: str, **options: Any) -> xarray.Dataset:
         error.append(spread)
     shape = (len(WEIGHTS), len(PREFIXES))
     lengths = np.unique(np.geomspace(INFORMATIVE, 1000, 60).round().astype(int))
-    matrix_free = [snr_by_length(int(T)) for T in lengths]
+    by_length = [snr_by_length(int(T)) for T in lengths]
     return xr.Dataset(
         {
             "critical_signal": (("weights", "prefix"), np.array(theory["mixture"], dtype=float)),
             "published_critical_signal": (("weights", "prefix"), np.array(theory["balanced"], dtype=float)),
             "crossing": (("weights", "simulated_prefix"), np.reshape(crossing, shape)),
             "crossing_error": (("weights", "simulated_prefix"), np.reshape(error, shape)),
-            "snr": (("rule", "length"), np.transpose(matrix_free)),
+            "snr": (("rule", "length"), np.transpose(by_length)),
         },
         coords={
             "weights": list(WEIGHTS),
@@ -91,12 +91,10 @@ def run(scale: str, **options: Any) -> xarray.Dataset:
 
 
 def snr_by_length(length: int) -> list[float]:
-    """snr of mean, causal and optimal weights for a prefix of `INFORMATIVE`, without the matrix R."""
-    out = []
-    for w in (weighting.mean(length), weighting.causal(length)):
-        head = w[:INFORMATIVE]
-        out.append(float((head.sum() ** 2 + (w[INFORMATIVE:] ** 2).sum()) / (w @ w)))
-    return [*out, float(INFORMATIVE)]
+    """snr of mean, causal and optimal weights for a prefix of `INFORMATIVE`."""
+    positions = Prefix(length, INFORMATIVE)
+    rules = (weighting.mean(length), weighting.causal(length))
+    return [*(positions.pooled_signal(w) / float(w @ w) for w in rules), float(INFORMATIVE)]
 
 
 def signals_around(prefix: int, weights: str) -> np.ndarray:

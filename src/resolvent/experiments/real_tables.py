@@ -23,21 +23,16 @@ def run(scale: str, *, tables: tuple[str, ...] = (), **options: Any) -> xarray.D
     """Fit the tables that ship with the package, and any files in `tables` (the scale changes nothing)."""
     import xarray as xr
 
-    names = [*datasets.TABLES, *tables]
-    # a file's size and time stand for its content, so that a changed table is fitted again
-    tasks = [
-        {"name": name, "stamp": (Path(name).stat().st_size, Path(name).stat().st_mtime_ns)}
-        if name in tables
-        else {"name": name, "stamp": None}
-        for name in names
-    ]
+    names = [*datasets.TABLES, *dict.fromkeys(tables)]
+    tasks = [{"name": name, "stamp": stamp(name) if name in tables else None} for name in names]
     results = run_all(fitted, tasks, label="Figure 7", **options)
     width = max(values.size for values, _ in results)
     eigenvalues = np.full((len(names), width), np.nan)
     for row, (values, _) in zip(eigenvalues, results):
         row[: values.size] = values
     numbers = np.array([numbers for _, numbers in results])
-    labels = [Path(name).name if name in tables else name for name in names]
+    short = [Path(name).name for name in names]
+    labels = [name if short.count(brief) > 1 else brief for name, brief in zip(names, short)]
     described = "; ".join(
         f"{label}: {rows:.0f} rows of {d:.0f}, plain fit leaves {plain:.0f} outliers (KS {ks1:.3f}), two-factor "
         f"{product:.0f} (KS {ks2:.3f})"
@@ -65,6 +60,12 @@ def run(scale: str, *, tables: tuple[str, ...] = (), **options: Any) -> xarray.D
             + ". A good fit says that the bulk is noise; where the distance is large, counting outliers means little.",
         },
     )
+
+
+def stamp(name: str) -> tuple[int, int]:
+    """Size and time of a file, which stand for its content: a changed table is fitted again."""
+    file = Path(name if Path(name).is_file() else name.rpartition(":")[0]).stat()
+    return file.st_size, file.st_mtime_ns
 
 
 def fitted(name: str, stamp: tuple[int, int] | None) -> tuple[np.ndarray, list[float]]:

@@ -117,6 +117,7 @@ class InverseMap:
             product = top * bottom
             middle = 2 * a / xp.where(product < 0, product, -xp.ones_like(product))
             return top, middle, bottom
+        _numpy_only(ratios[0], len(ratios))
         k, one = len(ratios), 1 + 0 * ratios[0]
         polynomial = _coefficients([(c, one) for c in (one, *ratios)])
         coefficients = [polynomial[j] * (j - k) for j in range(k + 2)]
@@ -281,6 +282,7 @@ class InverseMap:
             root = xp.where(xp.real(xp.conj(half) * root) < 0, -root, root)
             near = half + root
             return [far, near, product / xp.where(near == 0, 1.0 + 0 * near, near)]
+        _numpy_only(z, len(factors) - 1)
         coefficients = _coefficients(factors)
         coefficients[0] = coefficients[0] + z * base
         coefficients[1] = coefficients[1] - z
@@ -305,6 +307,11 @@ class InverseMap:
         for e, c in factors:
             angle = angle - xp.atan2(c * imaginary, e + c * real) / c
         return angle / math.pi
+
+
+def _numpy_only(value: Any, factors: int) -> None:
+    if not isinstance(value, (np.ndarray, np.generic)):
+        raise ValueError(f"laws of {factors} factors take NumPy arrays only, got {type(value).__name__}")
 
 
 def _coefficients(factors: list[tuple[Any, Any]]) -> list[Any]:

@@ -37,7 +37,7 @@ class PooledSequences:
     ----------
     dimension, vocabulary, samples : int
         d, V (even) and N.
-    positions : Prefix, SingleFactor, Correlated or any object with ``length``, ``matrix``, ``sample``
+    positions : Prefix, SingleFactor, Correlated or any object with ``length``, ``matrix``, ``pooled_signal``, ``sample``
         Position model.
     weights : array, shape (T,), or {"mean", "causal", "optimal"}
         Pooling weights.
@@ -87,7 +87,7 @@ class PooledSequences:
         for name in ("dimension", "vocabulary", "samples"):
             object.__setattr__(self, name, natural(name, getattr(self, name)))
         token_signs(self.vocabulary)
-        for name in ("length", "matrix", "sample"):
+        for name in ("length", "matrix", "pooled_signal", "sample"):
             if not hasattr(self.positions, name):
                 raise ValueError(
                     f"positions must be a position model such as Prefix(T, r), got {self.positions!r}"
@@ -95,7 +95,7 @@ class PooledSequences:
         one_of("table", self.table, spikes.TABLES)
         one_of("noise", self.noise, NOISES)
         _, signal = arrays(self.signal, names="signal")
-        require("signal", self.signal, (signal >= 0) & (signal < np.inf), "finite and >= 0")
+        require("signal", self.signal, (signal >= 0) & (signal < 1e15), "finite, >= 0 and below 1e15")
         if isinstance(self.weights, str):
             one_of("weights", self.weights, NAMED_WEIGHTS)
         self.pooling_weights  # noqa: B018 (checked here, at the boundary)
@@ -142,7 +142,7 @@ class PooledSequences:
 
     def _predict(self, table: str) -> Prediction:
         w, delta, gamma = self.pooling_weights, self.delta, self.gamma
-        kappa, alpha = weighting.kappa(w), weighting.alpha(w, self.positions.matrix)
+        kappa, alpha = float(weighting.kappa(w)), self.positions.pooled_signal(w)
         snr = alpha / kappa
         q = spikes.net_spike(self.signal, snr, delta, table)
         population = spikes.overlap(q, delta, 0.0)
@@ -206,7 +206,7 @@ class PooledSequences:
         top : int, optional
             Only this many leading eigenvalues (>= 2), by Lanczos; no d x d matrix is formed.
         dtype : dtype, default float64
-            float32 halves the memory.
+            float32 halves the memory; it is another draw than float64 of the same seed.
 
         Returns
         -------

@@ -117,12 +117,14 @@ def _limit(
     effective = -kappa * (1 + p) * (1 + d * p) / p
     f1 = power * -p / (1 + d * p) / kappa
     f2 = power * p**2 / ((1 + d * p) ** 2 * (1 - d * p**2)) / kappa**2
-    df2 = -g * (p - p * (1 + p) * (1 + d * p) / (1 - d * p**2))
+    df2 = g * p**2 * (1 + d + 2 * d * p) / (1 - d * p**2)
     h1, h2 = f1 / (1 + alpha * f1), f2 / (1 + alpha * f1) ** 2
     error = (1 - 2 * a**2 * h1 + a**2 * (h1 - effective * h2)) / (1 - df2)
-    variance = error - 1 + 2 * a**2 * h1 - alpha * (a * h1) ** 2
-    live = (variance > 0) & (h1 > 0)
-    gain = xp.where(live, a * h1 / xp.sqrt(xp.where(live, variance, 1.0)), 0.0)
+    # of the score's noise; error − 1 + 2a²h1 − alpha (a h1)² without the cancellation
+    own = df2 * ((1 - a**2 * h1) ** 2 + a**2 * h1**2 * (alpha - a**2))
+    own = own + a**2 * power * p**2 / ((1 - d * p**2) * kappa * (1 + alpha * f1) ** 2)
+    live = h1 > 0
+    gain = xp.where(live, a * h1 / xp.sqrt(xp.where(live, own / (1 - df2), 1.0)), 0.0)
     return RidgePrediction(accuracy=_mean_normal_cdf(xp, gain, w, c), error=error)
 
 
@@ -144,7 +146,7 @@ def _mean_normal_cdf(xp: Any, gain: Any, w: Any, c: Any) -> Any:
         modulus2 = xp.prod(real**2 + imaginary**2, axis=-1)
         phase = xp.sum(xp.atan2(imaginary, real), axis=-1)
         result = result + xp.sqrt(modulus2) * xp.sin(phase) * (math.exp(-(t**2) / 2) / t * step)
-    return 0.5 + result / math.pi
+    return xp.clip(0.5 + result / math.pi, 0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +183,8 @@ class PooledRidge:
             raise ValueError(
                 f"sequences.positions must have a label (Prefix or SingleFactor), got {self.sequences.positions!r}"
             )
+        if not self.sequences.centred:
+            raise ValueError("sequences must have centred=True: the classifier centres its features")
         object.__setattr__(self, "ridge", number("ridge", self.ridge, above=0))
 
     def predict(self) -> RidgePrediction:
