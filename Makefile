@@ -5,7 +5,7 @@ PYTHON ?= python3
 SCALE ?= quick
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-# one thread a process: the tests and figures run processes side by side
+# one thread a process: the tests run processes side by side
 SINGLE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: reproduce test bench clean

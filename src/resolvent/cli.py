@@ -44,7 +44,7 @@ class _Commands(click.Group):
             raise _Refused(f"these sizes do not fit in memory: {error}") from None
         except OSError as error:
             raise _Refused(
-                f"{error.filename or 'a file'} cannot be used: {error.strerror or error}"
+                f"{error.filename2 or error.filename or 'a file'} cannot be used: {error.strerror or error}"
             ) from None
         except KeyboardInterrupt:
             kept = " What had finished is kept: the same command continues."

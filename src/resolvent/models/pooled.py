@@ -88,7 +88,7 @@ class PooledSequences:
             object.__setattr__(self, name, natural(name, getattr(self, name)))
         token_signs(self.vocabulary)
         for name in ("length", "matrix", "pooled_signal", "sample"):
-            if not hasattr(self.positions, name):
+            if name not in dir(self.positions):  # hasattr would compute the matrix
                 raise ValueError(
                     f"positions must be a position model such as Prefix(T, r), got {self.positions!r}"
                 )
