@@ -382,3 +382,32 @@ def test_ridge_with_learned_weights():
     plain = np.mean([model.simulate(s, test_samples=3000).accuracy for s in range(3)])
     better = np.mean([model.simulate(s, test_samples=3000, weights=learned).accuracy for s in range(3)])
     assert better > plain + 0.02
+
+
+@pytest.mark.parametrize(("penalty", "wanted"), [(1e6, 0.779203), (1e8, 0.779203), (1e12, 0.779203)])
+def test_ridge_accuracy_stays_exact_at_large_penalties(penalty, wanted):
+    # against 60 digits: the classifier tends to the difference of the class means
+    found = ridge_accuracy(1.0, 0.3, 0.5, [0.25] * 4, [1, 1, 0, 0], penalty)
+    assert found == pytest.approx(wanted, abs=1e-6)
+
+
+def test_ridge_accuracy_is_a_probability():
+    found = ridge_accuracy(1.0, 0.3, 0.5, np.full(1000, 1e-3), np.full(1000, 0.5), 0.1)
+    assert 0.5 <= found <= 1
+
+
+def test_ridge_needs_centred_models():
+    with pytest.raises(ValueError, match="centred=True"):
+        PooledRidge(PooledSequences(10, 20, 30, Prefix(4, 2), "mean", 1.0, centred=False), 0.1)
+
+
+def test_long_sequences_predict_without_the_matrix():
+    positions = Prefix(2_000_000, 10)  # its matrix would take 30 TB
+    assert PooledSequences(10, 20, 30, positions, "causal", 1.0).predict().snr > 0
+    assert "matrix" not in vars(positions)
+
+
+def test_pooled_signal_is_the_quadratic_form():
+    w = np.random.default_rng(0).standard_normal(6)
+    for positions in (Prefix(6, 3), SingleFactor([0.9, -0.5, 0.2, 0.0, 1.0, -1.0])):
+        assert positions.pooled_signal(w) == pytest.approx(w @ positions.matrix @ w)

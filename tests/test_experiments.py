@@ -117,3 +117,41 @@ def test_published_and_exact_part_as_documented():
     # docs/theory/pooled.md, section 2
     assert round(float(spikes.alignment(0.7, 10.0, 1.0, 0.5)), 3) == 0.314
     assert round(float(spikes.alignment(0.7, 10.0, 1.0, 0.5, table="balanced")), 3) == 0.755
+
+
+def own_tables(folder):
+    from safetensors.numpy import save_file
+
+    table = np.random.default_rng(0).standard_normal((120, 30)).astype(np.float32)
+    save_file({"first": table, "second": 2 * table}, folder / "two.safetensors")
+    (folder / "other").mkdir()
+    for path in (folder / "t.npy", folder / "other" / "t.npy"):
+        np.save(path, table)
+    return [f"{folder}/two.safetensors:second", f"{folder}/t.npy", f"{folder}/other/t.npy", f"{folder}/t.npy"]
+
+
+def test_own_tables_by_tensor_and_by_the_same_name(tmp_path):
+    tables = own_tables(tmp_path)
+    data = experiments.load("real_tables").run("quick", tables=tuple(tables))
+    assert list(data.table.values)[2:] == ["two.safetensors:second", tables[1], tables[2]]
+    assert float(data.plain_scale[2]) == pytest.approx(4 * float(data.plain_scale[3]), rel=1e-3)
+
+
+def test_a_table_that_cannot_be_fitted_is_named_before_anything_is_written(tmp_path):
+    np.save(tmp_path / "small.npy", np.eye(3))
+    with pytest.raises(ValueError, match=r"small.npy' cannot be fitted"):
+        reproduce.reproduce(tmp_path / "out", only=["real_tables"], tables=[str(tmp_path / "small.npy")])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_another_figures_damage_does_not_stop_a_report(tmp_path):
+    reproduce.reproduce(tmp_path, only=["spectra", "alignment"])
+    (tmp_path / "figures" / "spectra.png").unlink()  # as after an interruption
+    (tmp_path / "data" / "alignment.nc").write_bytes(b"junk")
+    with pytest.warns(UserWarning, match=r"left out of the report: .*alignment.nc"):
+        report = reproduce.reproduce(tmp_path, only=["heat_map"])
+    assert 'id="heat_map"' in report.read_text(encoding="utf-8")
+    (tmp_path / "data" / "ridge.nc").write_bytes((tmp_path / "data" / "spectra.nc").read_bytes())
+    with pytest.raises(ValueError, match="holds other data"):
+        reproduce.redraw(tmp_path, only=["ridge"])

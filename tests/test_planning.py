@@ -148,3 +148,10 @@ def test_answers_scale_with_the_dimension():
 def test_exactly_one_quantity_is_left_out(known, words):
     with pytest.raises(ValueError, match=f"exactly one of .* missing: {words}"):
         plan(0.5, dimension=100, **known)
+
+
+def test_the_best_vocabulary_may_lie_between_points_of_the_grid():
+    given = {"dimension": 292, "samples": 3881, "snr": 4.005793405862835, "signal": 0.2331948088863037}
+    answer = plan(0.10034387403962426, **given)
+    assert answer.value == 1436
+    assert not plan(0.1003439, **given).reachable
