@@ -291,9 +291,13 @@ def test_weights_that_sum_to_zero_have_no_mean_spike():
     assert np.isnan(model.predict().mean_spike.outlier)
 
 
-def test_sweep_needs_centred_models():
-    with pytest.raises(ValueError, match="centred"):
-        PooledSequences(20, 20, 20, Prefix(3, 2), "mean", 1.0, centred=False).sweep([1.0], [0])
+def test_uncentred_sweep_is_a_loop_of_simulations():
+    model = PooledSequences(60, 120, 90, Prefix(12, 3), "mean", 0.0, centred=False)
+    sweep = model.sweep([0.5, 3.0], [0, 1])
+    for i, signal in enumerate((0.5, 3.0)):
+        draw = dataclasses.replace(model, signal=signal).simulate(1)
+        assert sweep.overlap.values[i, 1] == draw.overlap
+        assert sweep.top_eigenvalue.values[i, 1] == draw.top_eigenvalue
 
 
 # --- ridge classification -----------------------------------------------------------------------------

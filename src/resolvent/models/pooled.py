@@ -264,7 +264,7 @@ class PooledSequences:
         memory: Any = None,
         progress: bool = False,
     ) -> xarray.Dataset:
-        """Theory and simulation along signals, one factorisation a seed.
+        """Theory and simulation along signals, one factorisation a seed (centred models).
 
         Parameters
         ----------
@@ -288,14 +288,12 @@ class PooledSequences:
         Raises
         ------
         ValueError
-            If the model is not centred, or signals or seeds are not what they should be.
+            If signals or seeds are not what they should be.
         """
         import xarray as xr
 
         from resolvent.sweeps import run_all
 
-        if not self.centred:
-            raise ValueError("sweep() needs centred=True; simulate uncentred models one by one")
         signals = np.atleast_1d(np.asarray(arrays(signals, names="signals")[1], dtype=float))
         require(
             "signals", signals, (signals.ndim == 1) & (signals >= 0) & np.isfinite(signals), "finite and >= 0"
@@ -343,6 +341,9 @@ class PooledSequences:
 
 
 def _sweep_one_seed(model: PooledSequences, signals: np.ndarray, seed: int) -> np.ndarray:
+    if not model.centred:  # the signal's eigenvector is then not always the first: draw by draw
+        draws = [replace(model, signal=float(signal)).simulate(seed) for signal in signals]
+        return np.array([[d.top_eigenvalue, d.second_eigenvalue, d.overlap] for d in draws]).T
     noise, matrix = model._draw(seed, np.dtype(float))
     x = matrix @ noise
     x -= x.mean(axis=0)
