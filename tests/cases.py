@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,11 +16,12 @@ from resolvent import (
     SingleFactor,
     spikes,
 )
+from resolvent.laws import GeneralisedMarchenkoPastur, Law, Wachter
 
 # Means over seeds may differ from the theory by this many standard errors, plus resolvent.compare.ALLOWANCE/d
 STANDARD_ERRORS = 4.0
 
-LAWS = {
+PRODUCTS = {
     "one, below one": MarchenkoPastur(0.25),
     "one, at one": MarchenkoPastur(1.0),
     "one, above one": MarchenkoPastur(3.0, scale=2.0),
@@ -40,11 +43,38 @@ LAWS = {
     "four, mixed": MarchenkoPasturProduct((0.25, 1 / 3, 0.5, 2.0)),
 }
 
+# the laws of factors, whose map is a rational function of known roots, and the others
+LAWS: dict[str, Law] = PRODUCTS | {
+    "F, below one": Wachter(0.25, 0.5),
+    "F, at one": Wachter(1.0, 0.3, scale=2.0),
+    "F, above one": Wachter(3.0, 0.2),
+    "F, tiny null": Wachter(0.5, 1e-9, scale=0.1),
+    "F, null near one": Wachter(0.4, 0.95),
+    "population, one": GeneralisedMarchenkoPastur(0.25, [2.0]),
+    "population, a gap": GeneralisedMarchenkoPastur(0.05, [1.0, 8.0], [0.7, 0.3]),
+    "population, above one": GeneralisedMarchenkoPastur(2.5, [1.0, 4.0]),
+    "population, above one and a gap": GeneralisedMarchenkoPastur(2.0, [0.01, 1.0]),
+    "population, zeros": GeneralisedMarchenkoPastur(0.4, [0.0, 1.0, 3.0]),
+    "population, touches zero": GeneralisedMarchenkoPastur(1.0, [1.0, 2.0]),
+    "population, touches zero beside zeros": GeneralisedMarchenkoPastur(1.5, [0.0, 1.0, 2.0]),
+    "population, empirical": GeneralisedMarchenkoPastur(
+        0.5, np.random.default_rng(4).standard_gamma(1.5, size=300)
+    ),
+}
+
+every_product = pytest.mark.parametrize("law", list(PRODUCTS.values()), ids=list(PRODUCTS))
 every_law = pytest.mark.parametrize("law", list(LAWS.values()), ids=list(LAWS))
 
 
 def ratios(law) -> tuple[float, ...]:
     return tuple(law.inverse_map.ratios)
+
+
+def stretched(law, factor):
+    """The same law of values `factor` times as large."""
+    if isinstance(law, GeneralisedMarchenkoPastur):
+        return replace(law, population=factor * np.array(law.population))
+    return replace(law, scale=factor * law.scale)
 
 
 def scale(law) -> float:

@@ -66,7 +66,7 @@ def classical_expectation(function, ratio):
     return value + max(0.0, 1 - 1 / ratio) * (function(0.0) if ratio > 1 else 0.0)
 
 
-NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(600)
+NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(1000)
 
 
 def expectation(law, function, upto=None):
@@ -75,13 +75,17 @@ def expectation(law, function, upto=None):
     In the angle x = middle − half·cos(angle), stretched as its fourth power at the left end, where laws
     of k factors that touch zero grow like x^(−k/(k+1)).
     """
-    left, right = law.support[0]
-    middle, half = (left + right) / 2, (right - left) / 2
-    top = np.pi if upto is None else np.arccos(np.clip((middle - upto) / half, -1, 1))
-    u = top**0.25 * (NODES + 1) / 2
-    angle, slope = u**4, 4 * u**3 * top**0.25 / 2
-    x = left + 2 * half * np.sin(angle / 2) ** 2  # middle − half cos(angle), without cancellation
-    return np.sum(function(x) * law.pdf(x) * half * np.sin(angle) * slope * NODE_WEIGHTS)
+    total = 0.0
+    for left, right in law.support:
+        middle, half = (left + right) / 2, (right - left) / 2
+        top = np.pi if upto is None else np.arccos(np.clip((middle - upto) / half, -1, 1))
+        if top == 0:
+            continue
+        u = top**0.25 * (NODES + 1) / 2
+        angle, slope = u**4, 4 * u**3 * top**0.25 / 2
+        x = left + 2 * half * np.sin(angle / 2) ** 2  # middle − half cos(angle), without cancellation
+        total += np.sum(function(x) * law.pdf(x) * half * np.sin(angle) * slope * NODE_WEIGHTS)
+    return total
 
 
 def product_eigenvalues(ratios, scale, dimension, rng):

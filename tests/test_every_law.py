@@ -1,5 +1,6 @@
 """Every quantity of every law, computed two ways."""
 
+import itertools
 from functools import lru_cache
 
 import cases
@@ -14,10 +15,18 @@ from scipy import stats
 from resolvent import MarchenkoPastur, MarchenkoPasturProduct
 
 positive_ratio = st.floats(0.02, 8.0)
+PRODUCTS = set(cases.PRODUCTS.values())
+
+
+def ends(law):
+    """Left and right end of the support."""
+    return law.support[0][0], law.support[-1][1]
 
 
 def slack(law):
     """How much mass may hide below the rounding of the right edge: laws tied at zero grow like x^(−k/(k+1))."""
+    if law not in PRODUCTS:
+        return 1e-8 if law.support[0][0] > 0 else 1e-7
     ordered = sorted([1.0, *cases.ratios(law)])
     ties = ordered.count(ordered[-1])
     return {1: 1e-8, 2: 1e-7, 3: 1e-4}.get(ties, 1e-2)
@@ -29,13 +38,12 @@ def draw(law):
 
 
 def inside(law, count=25):
-    """Points of the bulk, dense towards both edges."""
-    left, right = law.support[0]
+    """Points of the bulk, dense towards all edges."""
     angle = np.linspace(0.02, np.pi - 0.02, count)
-    return left + (right - left) * np.sin(angle / 2) ** 2
+    return np.concatenate([left + (right - left) * np.sin(angle / 2) ** 2 for left, right in law.support])
 
 
-@cases.every_law
+@cases.every_product
 def test_density_is_what_polynomial_roots_give(law):
     x = inside(law)
     wanted = oracles.density_by_roots(cases.ratios(law), cases.scale(law), x)
@@ -84,10 +92,14 @@ def test_density_is_the_imaginary_part_of_stieltjes_over_pi(law):
 
 @cases.every_law
 def test_density_vanishes_outside(law):
-    left, right = law.support[0]
+    left, right = ends(law)
     width = right - left
     outside = np.array([-1.0, left - 1e-3 * width if left > 0 else -2.0, right + 1e-3 * width, 10 * right])
     np.testing.assert_array_equal(law.pdf(outside), 0.0)
+    for (_, before), (after, _) in itertools.pairwise(law.support):
+        gap = np.linspace(before, after, 7)[1:-1]
+        np.testing.assert_array_equal(law.pdf(gap), 0.0)
+        np.testing.assert_allclose(law.cdf(gap), law.cdf(before), rtol=0, atol=1e-14)
 
 
 @cases.every_law
@@ -95,7 +107,7 @@ def test_mass_is_one(law):
     assert oracles.expectation(law, np.ones_like) + law.atom == pytest.approx(1, abs=slack(law))
 
 
-@cases.every_law
+@cases.every_product
 def test_atom_is_the_missing_rank(law):
     assert law.atom == pytest.approx(max(0.0, *(1 - 1 / c for c in cases.ratios(law))), abs=1e-15)
 
@@ -109,7 +121,7 @@ def test_cdf_is_the_integral_plus_the_atom(law):
 
 @cases.every_law
 def test_cdf_at_the_ends(law):
-    left, right = law.support[0]
+    left, right = ends(law)
     assert law.cdf(-1e-300) == 0
     assert law.cdf(0.0) == pytest.approx(law.atom, abs=1e-12)
     assert law.cdf(left) == pytest.approx(law.atom, abs=1e-7)
@@ -120,7 +132,7 @@ def test_cdf_at_the_ends(law):
 
 @cases.every_law
 def test_cdf_rises(law):
-    x = np.linspace(-0.1, 1.1, 400) * law.support[0][1]
+    x = np.linspace(-0.1, 1.1, 400) * ends(law)[1]
     assert np.all(np.diff(law.cdf(x)) >= -1e-13)
 
 
@@ -149,7 +161,7 @@ def test_growth_at_zero_when_all_ratios_are_one(factors, x):
 
 @cases.every_law
 def test_ppf_at_the_ends(law):
-    left, right = law.support[0]
+    left, right = ends(law)
     assert law.ppf(1.0) == pytest.approx(right)
     assert law.ppf(0.0) == pytest.approx(0.0 if law.atom > 0 else left)
     if law.atom > 0:
@@ -161,7 +173,7 @@ def test_ppf_at_the_ends(law):
 def test_ppf_rises_and_stays_in_the_support(law):
     values = law.ppf(np.linspace(0, 1, 101))
     assert np.all(np.diff(values) >= 0)
-    left, right = law.support[0]
+    left, right = ends(law)
     positive = values[values > 0]
     assert positive.min() >= left * (1 - 1e-12)
     assert positive.max() <= right * (1 + 1e-12)
@@ -174,7 +186,7 @@ def test_moments_are_integrals(law):
         assert law.moment(k) == pytest.approx(wanted, rel=1e-7 if k else slack(law))
 
 
-@cases.every_law
+@cases.every_product
 def test_mean_and_variance_have_closed_forms(law):
     # free cumulants: the mean is the scale, the variance scale² times the sum of the ratios
     assert law.mean() == pytest.approx(cases.scale(law))
@@ -185,14 +197,15 @@ def test_mean_and_variance_have_closed_forms(law):
 @cases.every_law
 def test_edges_are_critical_values_of_the_map(law):
     z = law.inverse_map
-    left, right = law.support[0]
+    left, right = ends(law)
     for edge, q in ((left, z.critical_spikes()[-1]), (right, z.critical_spikes()[0])):
         assert z(1 / q) == pytest.approx(edge, rel=1e-9, abs=1e-12 * right)
         # slope changes sign, or is flat, at a critical point: compare two sides at the square-root scale
-        assert abs(z.slope(q)) < 1e-7 * max(1.0, 1 / abs(q)) ** (len(cases.ratios(law)) + 1)
+        order = len(cases.ratios(law)) + 1 if law in PRODUCTS else 2
+        assert abs(z.slope(q)) < 1e-7 * max(1.0, 1 / abs(q)) ** order
 
 
-@cases.every_law
+@cases.every_product
 def test_edges_are_zeros_of_the_discriminant(law):
     # a double root of (1+p) prod(1 + c_i p) − x p / scale: two roots of np.roots meet there
     for x in law.support[0]:
@@ -207,7 +220,7 @@ def test_edges_are_zeros_of_the_discriminant(law):
         assert gaps.min() < 1e-3
 
 
-@cases.every_law
+@cases.every_product
 def test_left_edge_touches_zero_only_in_a_tie(law):
     ordered = sorted([1.0, *cases.ratios(law)])
     assert (law.support[0][0] == 0) == (ordered[-1] == ordered[-2])
@@ -232,8 +245,8 @@ def test_every_method_honours_the_scale(k):
 
 @cases.every_law
 def test_stieltjes_is_an_integral(law):
-    left, right = law.support[0]
-    size = cases.scale(law)
+    left, right = ends(law)
+    size = law.mean()
     width = right - left
     points = [
         x + y * 1j for x in (left, (left + right) / 2, right + width) for y in (0.4 * width, -0.4 * width)
@@ -257,14 +270,14 @@ def test_stieltjes_is_an_integral(law):
 
 @cases.every_law
 def test_stieltjes_far_away_is_the_moment_series(law):
-    z = 1e3 * law.support[0][1]
+    z = 1e3 * ends(law)[1]
     wanted = -sum(law.moment(k) / z ** (k + 1) for k in range(4))
     assert complex(law.stieltjes(z)) == pytest.approx(wanted, rel=1e-9)
 
 
 @cases.every_law
 def test_stieltjes_is_conjugate_across_the_axis(law):
-    z = law.support[0][1] * np.array([0.3 + 0.2j, 1.4 + 1e-3j, -0.2 + 0.1j])
+    z = ends(law)[1] * np.array([0.3 + 0.2j, 1.4 + 1e-3j, -0.2 + 0.1j])
     np.testing.assert_allclose(law.stieltjes(z.conj()), law.stieltjes(z).conj(), rtol=1e-12)
 
 
@@ -366,7 +379,7 @@ def test_rvs_follows_the_law(law):
 
 @cases.every_law
 def test_rvs_does_not_follow_a_wrong_law(law):
-    wrong = MarchenkoPasturProduct([*cases.ratios(law)], 1.25 * cases.scale(law))
+    wrong = cases.stretched(law, 1.25)
     assert continuous_p_value(wrong, draw(law)) < 1e-3
 
 

@@ -1,7 +1,18 @@
-"""Limit laws of spectra, each given by its inverse map z(p)."""
+"""Limit laws of spectra, each given by its inverse map z(p), and the law of a largest eigenvalue."""
 
+from resolvent.laws.generalised import GeneralisedMarchenkoPastur
 from resolvent.laws.inverse_map import InverseMap
 from resolvent.laws.law import Law
 from resolvent.laws.marchenko_pastur import MarchenkoPastur, MarchenkoPasturProduct
+from resolvent.laws.tracy_widom import TracyWidom
+from resolvent.laws.wachter import Wachter
 
-__all__ = ["InverseMap", "Law", "MarchenkoPastur", "MarchenkoPasturProduct"]
+__all__ = [
+    "GeneralisedMarchenkoPastur",
+    "InverseMap",
+    "Law",
+    "MarchenkoPastur",
+    "MarchenkoPasturProduct",
+    "TracyWidom",
+    "Wachter",
+]

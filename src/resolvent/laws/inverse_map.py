@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from resolvent.arguments import arrays, plain
+from resolvent.laws.spectral_map import SpectralMap, lagrange_moment, phases
 
 __all__ = ["InverseMap"]
 
 
 @dataclass(frozen=True)
-class InverseMap:
+class InverseMap(SpectralMap):
     """The map z(p) of a product of Marchenko-Pastur factors.
 
     Parameters
@@ -44,6 +45,15 @@ class InverseMap:
     def is_plain(self) -> bool:
         """Whether scale and ratios are all plain numbers, not arrays."""
         return all(isinstance(v, (int, float)) for v in (self.scale, *self.ratios))
+
+    @property
+    def atom(self) -> Any:
+        """Mass at zero: max(0, 1 - 1/c_i over the factors)."""
+        xp, *ratios = arrays(*self.ratios)
+        mass = 0 * ratios[0]
+        for c in ratios:
+            mass = xp.maximum(*xp.broadcast_arrays(mass, 1 - 1 / xp.where(c > 1, c, xp.ones_like(c))))
+        return float(mass) if isinstance(mass, (np.ndarray, np.generic)) and mass.ndim == 0 else mass
 
     def __call__(self, p: Any) -> Any:
         """z(p)."""
@@ -294,19 +304,13 @@ class InverseMap:
         if n == 0:
             return one + 0 * scale
         base = _coefficients([(one, c) for c in (one, *ratios)])
-        power: list[Any] = [one] + [0 * one] * (n - 1)
-        for _ in range(n):
-            power = [sum(base[i] * power[j - i] for i in range(min(j, len(base) - 1) + 1)) for j in range(n)]
-        return scale**n * power[n - 1] / n
+        return lagrange_moment(scale, base, n, n - 1)
 
     def tail(self, x: Any) -> Any:
         r"""Mass above x: (k Im p - arg(1+p) - sum_i arg(1+c_i p)/c_i) / pi, since p dx/x is exact in p."""
         real, imaginary = self.bulk_root(x)
         xp, real, imaginary, _, _, factors = self._shifted(real, imaginary)
-        angle = (len(factors) - 1) * imaginary
-        for e, c in factors:
-            angle = angle - xp.atan2(c * imaginary, e + c * real) / c
-        return angle / math.pi
+        return ((len(factors) - 1) * imaginary - phases(xp, real, imaginary, factors)) / math.pi
 
 
 def _numpy_only(value: Any, factors: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from resolvent.arguments import arrays, generator, natural, plain, require
-from resolvent.laws.inverse_map import InverseMap
+from resolvent.laws.spectral_map import SpectralMap
 
 __all__ = ["Law"]
 
@@ -36,31 +36,28 @@ class Law(ABC):
     """A law on the half line, given by its inverse map z(p), with p = -1 - z m(z).
 
     Methods take scalars or arrays and broadcast; `pdf`, `cdf`, `stieltjes` and `moment` follow the
-    array API for laws of one and two factors. `pdf` is the density of the continuous part; the mass
-    at zero is `atom`, and `cdf`, `ppf`, `rvs` and `moment` include it.
+    array API for laws of one and two Marchenko-Pastur factors. `pdf` is the density of the continuous
+    part; the mass at zero is `atom`, and `cdf`, `ppf`, `rvs` and `moment` include it.
     """
 
     @property
     @abstractmethod
-    def inverse_map(self) -> InverseMap:
+    def inverse_map(self) -> SpectralMap:
         """The map z(p) (docs/theory/pooled.md, equation 1)."""
 
     @property
     def support(self) -> tuple[tuple[Any, Any], ...]:
         """Intervals that carry the continuous part, as a tuple of (left, right)."""
-        left, right = self.inverse_map.edges()
+        intervals = self.inverse_map.intervals()
+        left = intervals[0][0]
         if getattr(left, "ndim", 0) == 0 and isinstance(left, (np.ndarray, np.generic)):
-            return ((float(left), float(right)),)
-        return ((left, right),)
+            return tuple((float(left), float(right)) for left, right in intervals)
+        return intervals
 
     @property
     def atom(self) -> Any:
-        """Mass at zero: max(0, 1 - 1/c_i over the factors)."""
-        xp, *ratios = arrays(*self.inverse_map.ratios)
-        mass = 0 * ratios[0]
-        for c in ratios:
-            mass = xp.maximum(*xp.broadcast_arrays(mass, 1 - 1 / xp.where(c > 1, c, xp.ones_like(c))))
-        return float(mass) if isinstance(mass, (np.ndarray, np.generic)) and mass.ndim == 0 else mass
+        """Mass at zero."""
+        return self.inverse_map.atom
 
     @_in_blocks
     def pdf(self, x: Any) -> Any:
@@ -99,31 +96,43 @@ class Law(ABC):
         """
         _, u = arrays(u, names="u")
         require("u", u, (u >= 0) & (u <= 1), "probabilities in [0, 1]")
-        (left, right), atom = self.support[0], self.atom
-        shape = np.broadcast_shapes(u.shape, np.shape(left), np.shape(atom))
+        support, atom = self.support, self.atom
+        shape = np.broadcast_shapes(u.shape, np.shape(support[0][0]), np.shape(atom))
         target = np.broadcast_to(u, shape)
         if self.inverse_map.is_plain:
-            grid = np.linspace(0, math.pi, 513)
-            start = np.interp(target.ravel(), self.cdf(left + (right - left) * np.sin(grid / 2) ** 2), grid)
-            x = self._solve(target.ravel(), start, left, right).reshape(shape)
+            target = target.ravel()
+            ends = np.array(support)
+            place = np.searchsorted(self.cdf(ends[:-1, 1]), target)  # the interval that holds the quantile
+            left, right = ends[place].T
+            start = np.empty(target.shape)
+            angle = np.linspace(0, math.pi, 33 + 480 // len(support))
+            grid = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * np.sin(angle / 2) ** 2
+            for i in np.unique(place):
+                here = place == i
+                start[here] = np.interp(target[here], self.cdf(grid[i]), angle)
+            x = self._solve(target, start, left, right).reshape(shape)
+            target = target.reshape(shape)
         else:
+            left, right = (np.broadcast_to(end, shape) for end in support[0])
             x = self._solve(target, np.full(shape, math.pi / 2), left, right)
-        x = np.where(target <= atom, 0.0, np.where(target >= 1, right, x))
-        return plain(np.where((target == 0) & (atom == 0), left, x))
+        x = np.where(target <= atom, 0.0, np.where(target >= 1, support[-1][1], x))
+        return plain(np.where((target == 0) & (atom == 0), support[0][0], x))
 
-    def _solve(self, target: np.ndarray, angle: np.ndarray, left: Any, right: Any) -> np.ndarray:
+    def _solve(
+        self, target: np.ndarray, angle: np.ndarray, left: np.ndarray, right: np.ndarray
+    ) -> np.ndarray:
         """Newton on cdf(x) = target in the angle of x = left + (right − left) sin²(angle/2), bracketed."""
-        low, high = np.zeros(target.shape), np.full(target.shape, math.pi)
+        low, high, width = np.zeros(target.shape), np.full(target.shape, math.pi), right - left
         todo: Any = slice(None)  # elements still moving, where the law itself has no array parameters
         for _ in range(200):
             now = angle[todo]
-            x = left + (right - left) * np.sin(now / 2) ** 2
+            x = left[todo] + width[todo] * np.sin(now / 2) ** 2
             error = self.cdf(x) - target[todo]
             below = error < 0
             low[todo] = np.where(below, now, low[todo])
             high[todo] = np.where(below, high[todo], now)
             with np.errstate(divide="ignore", invalid="ignore"):
-                new = now - error / (self.pdf(x) * (right - left) / 2 * np.sin(now))
+                new = now - error / (self.pdf(x) * width[todo] / 2 * np.sin(now))
             inside = np.isfinite(new) & (new > low[todo]) & (new < high[todo])
             new = np.where(inside, new, (low[todo] + high[todo]) / 2)
             moving = (np.abs(new - now) > 1e-14 * now) & (np.abs(error) > 1e-16)
@@ -132,7 +141,7 @@ class Law(ABC):
                 break
             if self.inverse_map.is_plain:
                 todo = np.flatnonzero(moving) if isinstance(todo, slice) else todo[moving]
-        return left + (right - left) * np.sin(angle / 2) ** 2
+        return left + width * np.sin(angle / 2) ** 2
 
     def rvs(self, size: int | tuple[int, ...] | None = None, *, rng: Any = None) -> Any:
         """Draw independent values by inversion (not eigenvalues of one matrix, which repel).
