@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from resolvent import PooledSequences, Prefix, plan
+from resolvent import PooledSequences, Prefix, nulls, plan
+from resolvent.diagnosis import diagnose
 
 MODEL = ["-d", "60", "-V", "120", "-N", "180", "-T", "20", "--prefix", "5", "--signal", "1.2"]
 
@@ -29,7 +30,7 @@ def reference():
     return PooledSequences(60, 120, 180, Prefix(20, 5), "mean", 1.2)
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["simulate"], ["plan"], ["reproduce"]])
+@pytest.mark.parametrize("command", [[], ["predict"], ["simulate"], ["plan"], ["diagnose"], ["reproduce"]])
 def test_help_teaches(command):
     done = run(*command, "--help")
     assert done.returncode == 0
@@ -100,6 +101,125 @@ def test_plan_answers_and_says_when_nothing_does():
     assert "no number of samples" in done.stdout
 
 
+def embeddings():
+    x = np.random.default_rng(0).standard_normal((400, 100)).astype(np.float32)
+    x[:, 0] *= 4
+    return x
+
+
+def test_diagnose_is_the_library(tmp_path):
+    np.save(tmp_path / "x.npy", embeddings())
+    done = run("diagnose", tmp_path / "x.npy", "--permutations", 2, "--level", 0.05)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout == f"{diagnose(embeddings(), permutations=2, level=0.05)}\n"
+    assert "1 component is real" in done.stdout
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_diagnose_reads_named_matrices_of_every_type(tmp_path, kind):
+    x = embeddings()[:60].astype(kind)
+    np.savez(tmp_path / "x.npz", wide=x, ids=np.arange(3))
+    done = run("diagnose", tmp_path / "x.npz", "--tensor", "wide", "--uncentred", "--law", "plain", "--json")
+    assert done.stderr == ""
+    data = json.loads(done.stdout)
+    assert data == json.loads(json.dumps(diagnose(x, centred=False, law="plain").to_dict()))
+    assert (data["rank"], data["components"], data["centred"]) == (100, 1, False)
+
+
+def test_diagnose_reads_columns(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"id": list(range(400)), "vector": embeddings().tolist(), "other": embeddings().tolist()}
+    parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+    done = run("diagnose", tmp_path / "x.parquet", "--column", "vector", "--json")
+    assert json.loads(done.stdout)["components"] == 1
+    done = run("diagnose", tmp_path / "x.parquet")
+    assert done.returncode == 2
+    assert "column must name one of" in done.stderr
+
+
+def test_diagnose_tests_pooled_tokens_against_their_noise(tmp_path):
+    rng = np.random.default_rng(0)
+    table, tokens = rng.standard_normal((300, 40)), rng.integers(0, 300, (500, 12))
+    tokens[:250] = tokens[:250] % 20  # a topic
+    np.save(tmp_path / "table.npy", table)
+    np.save(tmp_path / "ids.npy", tokens)
+    done = run("diagnose", tmp_path / "table.npy", "--tokens", tmp_path / "ids.npy", "--weights", "causal")
+    null = nulls.token_noise(tokens, table, "causal")
+    assert done.stdout == f"{diagnose(null.features, null=null)}\n"
+    assert "1 component is real" in done.stdout
+    assert "token noise" in done.stdout
+    np.save(tmp_path / "ids.npy", tokens + 1)
+    done = run("diagnose", tmp_path / "table.npy", "--tokens", tmp_path / "ids.npy")
+    assert done.returncode == 2
+    assert "tokens must lie in [0, 300)" in done.stderr
+    for option in (["--law", "plain"], ["--uncentred"]):
+        done = run("diagnose", tmp_path / "table.npy", "--tokens", tmp_path / "ids.npy", *option)
+        assert done.returncode == 2
+        assert f"{option[0]} cannot be used with --tokens" in done.stderr
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_diagnose_draws(tmp_path, suffix):
+    np.save(tmp_path / "x.npy", embeddings())
+    picture = tmp_path / f"out.{suffix}"
+    picture.write_text("an earlier picture")
+    done = run("diagnose", tmp_path / "x.npy", "--plot", picture)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert picture.read_bytes().startswith(start)
+    if suffix == "svg":
+        assert "1 real component (ratio 0.25" in picture.read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"x.npy", picture.name}  # nothing beside it
+
+
+def test_diagnose_without_matplotlib_names_the_extra(tmp_path):
+    np.save(tmp_path / "x.npy", embeddings())
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('not here')")
+    hidden = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = run("diagnose", tmp_path / "x.npy", "--plot", tmp_path / "x.png", env=hidden)
+    assert done.returncode == 2
+    assert "figures need the plot extra: pip install 'resolvent[plot]' (not here)" in done.stderr
+    assert not (tmp_path / "x.png").exists()
+    assert run("diagnose", tmp_path / "x.npy", env=hidden).returncode == 0  # and nothing else needs it
+
+
+def table_with(hole):
+    x = embeddings()
+    x[33, 4] = hole
+    return x
+
+
+TABLES_REFUSED = {
+    "nan": (table_with(np.nan), [], "first in row 33"),
+    "one row": (embeddings()[:1], [], "(1, 100)"),
+    "constant": (np.ones((40, 4)), [], "x must vary"),
+    "pickled": (np.array([{}], dtype=object), [], "cannot be read as .npy"),
+    "level": (embeddings(), ["--level", "1"], "level must be below 1"),
+    "column": (embeddings(), ["--column", "a"], "column names no part of a .npy file"),
+    "no tokens": (embeddings(), ["--tokens", "nowhere.npy"], "nowhere.npy"),
+    "no such folder": (
+        embeddings(),
+        ["--plot", "nowhere/out.png"],
+        "--plot 'nowhere/out.png' cannot be written",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(TABLES_REFUSED))
+def test_diagnose_refuses_in_one_line(case, tmp_path):
+    x, options, named = TABLES_REFUSED[case]
+    np.save(tmp_path / "x.npy", x, allow_pickle=True)
+    done = run("diagnose", "x.npy", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert named in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
 BAD = {
     "size": (["predict", "-d", "0", *MODEL[2:]], "dimension"),
     "odd vocabulary": (["predict", *MODEL[:2], "-V", "121", *MODEL[4:]], "vocabulary must be even"),
@@ -128,6 +248,12 @@ BAD = {
     "table": (["reproduce", "--only", "real_tables", "--table", "nowhere.npy"], "nowhere.npy"),
     "nothing to redraw": (["reproduce", "--redraw", "--out", "nowhere"], "nowhere"),
     "jobs": (["reproduce", "--jobs", "0"], "jobs"),
+    "diagnose nothing": (["diagnose"], "FILE"),
+    "diagnose missing": (["diagnose", "nowhere.npy"], "nowhere.npy"),
+    "diagnose kind": (["diagnose", "nowhere.txt"], "nowhere.txt"),
+    "diagnose law": (["diagnose", "x.npy", "--law", "cubic"], "--law"),
+    "diagnose weights": (["diagnose", "x.npy", "--weights", "mean"], "--weights"),
+    "diagnose plot": (["diagnose", "x.npy", "--plot", "out.jpg"], "--plot must end in .png, .svg or .pdf"),
 }
 
 

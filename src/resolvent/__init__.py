@@ -1,7 +1,8 @@
 """Exact high-dimensional theory of attention: compute with it, simulate it, apply it to embeddings."""
 
-from resolvent import datasets, positions, spikes, weights
-from resolvent.laws import MarchenkoPastur, MarchenkoPasturProduct
+from resolvent import corpora, datasets, encoders, nulls, positions, spikes, weights
+from resolvent.diagnosis import diagnose
+from resolvent.laws import GeneralisedMarchenkoPastur, MarchenkoPastur, MarchenkoPasturProduct, Wachter
 from resolvent.models import PooledRidge, PooledSequences, ridge_accuracy
 from resolvent.planning import plan
 from resolvent.positions import Correlated, Prefix, SingleFactor
@@ -10,14 +11,20 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Correlated",
+    "GeneralisedMarchenkoPastur",
     "MarchenkoPastur",
     "MarchenkoPasturProduct",
     "PooledRidge",
     "PooledSequences",
     "Prefix",
     "SingleFactor",
+    "Wachter",
     "__version__",
+    "corpora",
     "datasets",
+    "diagnose",
+    "encoders",
+    "nulls",
     "plan",
     "positions",
     "ridge_accuracy",

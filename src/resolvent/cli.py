@@ -15,6 +15,7 @@ import numpy as np
 
 from resolvent import __version__
 from resolvent.datasets import read_npy
+from resolvent.diagnose_command import diagnose_command
 from resolvent.experiments import FIGURES, SCALES
 from resolvent.models.pooled import NAMED_WEIGHTS, PooledSequences
 from resolvent.planning import plan
@@ -67,6 +68,7 @@ def main() -> None:
       resolvent predict -d 400 -V 1600 -N 1200 -T 50 --prefix 10 --signal 0.8
       resolvent simulate -d 400 -V 1600 -N 1200 -T 50 --prefix 10 --signal 0.8 --draws 10
       resolvent plan --overlap 0.7 -d 400 -V 1600 --snr 5 --signal 1
+      resolvent diagnose embeddings.npy
       resolvent reproduce --out report
     """
 
@@ -319,6 +321,9 @@ def reproduce(
     click.echo(f"Report: {report}")
 
 
+main.add_command(diagnose_command)
+
+
 def _show(value: Any) -> str:
     value = float(value)
     return "none" if np.isnan(value) else f"{value:.5g}"
@@ -326,13 +331,13 @@ def _show(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Dataclasses, laws and arrays as JSON knows them; NaN and infinity become null."""
-    from resolvent.laws import Law
+    from resolvent.laws import Law, MarchenkoPasturProduct
 
     if isinstance(value, Law):
-        bulk = value.inverse_map
+        assert isinstance(value, MarchenkoPasturProduct)  # what models have
         return {
-            "ratios": _plain(list(bulk.ratios)),
-            "scale": _plain(bulk.scale),
+            "ratios": _plain(list(value.ratios)),
+            "scale": _plain(value.scale),
             "support": _plain(list(value.support)),
             "atom": _plain(value.atom),
         }

@@ -55,7 +55,8 @@ def read(path: str | Path, *, tensor: str | None = None, column: str | None = No
     path, table = _matrix(path, tensor, column, "f")
     if table.ndim != 2 or table.dtype.kind != "f" or min(table.shape) < 2:
         raise ValueError(
-            f"{str(path)!r} must hold a real matrix of shape (rows, d), got {table.dtype} of shape {table.shape}"
+            f"{str(path)!r} must hold a real matrix of at least 2 rows and 2 columns, got {table.dtype} of shape "
+            f"{table.shape}"
         )
     row = _first_row(table, lambda block: ~np.isfinite(block))
     if row is not None:

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
 
+    from resolvent.diagnosis import Diagnosis
     from resolvent.laws import Law
 
-__all__ = ["COLOURS", "STYLE", "alignment_map", "curve", "spectrum"]
+__all__ = ["COLOURS", "STYLE", "alignment_map", "curve", "diagnosis", "spectrum"]
 
 # Okabe and Ito's palette, told apart by colour-blind readers; one colour a weighting, everywhere
 COLOURS = {
@@ -53,6 +54,8 @@ def spectrum(
     colour: str = COLOURS["mean"],
     label: str = "density",
     bins: int | None = None,
+    beyond: float | None = None,
+    log: bool = False,
 ) -> Axes:
     """Draw a histogram of eigenvalues under a law's density; mark outliers, observed and predicted.
 
@@ -68,19 +71,29 @@ def spectrum(
         Of the density.
     bins : int, optional
         Number of bins over the bulk.
+    beyond : float, optional
+        Eigenvalues above it are marked one by one; 2 % above the right edge by default.
+    log : bool, default False
+        Logarithmic eigenvalues, with densities of the logarithm, so that areas stay shares.
     """
     values = np.asarray(eigenvalues)
-    left, right = law.support[0]
+    if beyond is None:
+        beyond = law.support[-1][1] * 1.02
     shown = values[values > 1e-9 * values.max()]
-    inside = shown[shown <= right * 1.02]
+    inside = shown[shown <= beyond]
     bins = bins or int(np.clip(np.sqrt(inside.size) * 2, 15, 80))
-    counts, edges = np.histogram(inside, bins=bins)
+    scaled = np.log(inside) if log else inside
+    counts, edges = np.histogram(scaled, bins=bins)
     heights = counts / np.diff(edges) / values.size
-    ax.stairs(heights, edges, fill=True, color="#cfd8dc", label="eigenvalues")
-    x = middle(left, right)
-    ax.plot(x, law.pdf(x), color=colour, label=label)
-    observed = shown[shown > right * 1.02]
+    if inside.size:
+        ax.stairs(heights, np.exp(edges) if log else edges, fill=True, color="#cfd8dc", label="eigenvalues")
     top = heights.max() * 1.15
+    for i, (left, right) in enumerate(law.support):
+        x = middle(left, right)
+        density = law.pdf(x) * (x if log else 1)
+        ax.plot(x, density, color=colour, label=label if i == 0 else None)
+        top = top or density.max() * 1.15
+    observed = shown[shown > beyond]
     if observed.size:
         # height only lifts the marks off the axis, so that they can be seen
         ax.plot(
@@ -88,10 +101,70 @@ def spectrum(
         )
     if predicted is not None and np.isfinite(predicted):
         ax.axvline(predicted, color=COLOURS["published"], ls="--", lw=1.4, label="predicted outlier")
+    if log:
+        ax.set_xscale("log")
     ax.set_ylim(0, top)
     ax.set_xlabel("eigenvalue")
-    ax.set_ylabel("density")
+    ax.set_ylabel("density of the log eigenvalue" if log else "density")
     return ax
+
+
+def diagnosis(ax: Axes, report: Diagnosis) -> Axes:
+    """Draw a diagnosis: eigenvalues under the law of the bulk, Tracy–Widom threshold and what lies beyond it.
+
+    The axis is logarithmic where an eigenvalue lies above five times the right edge. Zeros of d > N are
+    counted in the legend. Where counting is void, nothing is marked.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    report : Diagnosis
+    """
+    rule = report.count("Tracy-Widom")
+    far = bool(report.eigenvalues[0] > 5 * report.law.support[-1][1])
+    zeros = int((report.eigenvalues <= 0).sum())
+    label = f"{_law_name(report)} ({zeros} eigenvalues are zero)" if zeros else _law_name(report)
+    beyond = rule.threshold if rule.void is None else np.inf
+    spectrum(ax, report.eigenvalues, report.law, label=label, beyond=beyond, log=far)
+    if rule.void is None:
+        ax.axvline(
+            beyond,
+            color=COLOURS["published"],
+            ls="--",
+            lw=1.4,
+            label=f"Tracy-Widom threshold, p < {report.level:g}",
+        )
+    ax.set_ylim(0, ax.get_ylim()[1] * (1.3 if far else 1.0))
+    degrees = "N − 1" if report.centred else "N"
+    whitened = "" if report.null is None else ", null whitened"
+    ax.set_xlabel(f"eigenvalue of the covariance (sum over rows / ({degrees}){whitened})")
+    ax.set_title(_verdict(report))
+    ax.legend(loc="upper left" if far else "upper right")
+    return ax
+
+
+def _law_name(report: Diagnosis) -> str:
+    """The law in a few words; its parameters stay with the printed report."""
+    if report.law_name == repr(report.law):
+        return type(report.law).__name__
+    return report.law_name.partition(",")[0].replace("Marchenko-Pastur", "Marchenko–Pastur")
+
+
+def _verdict(report: Diagnosis) -> str:
+    """What a diagnosis says, in one short line."""
+    void = report.count("Tracy-Widom").void
+    if void is None:
+        many = "" if report.components == 1 else "s"
+        return f"{report.components} real component{many} (ratio {report.ratio:.2g}, {_law_name(report)})"
+    reasons = {
+        "ratio": "ratio below 0.05",
+        "only": "too few samples",
+        "no bulk": "no bulk law fits",
+    }
+    reason = next(
+        (short for start, short in reasons.items() if void.startswith(start)), "not one noise level"
+    )
+    return f"not countable: {reason}"
 
 
 def middle(left: float, right: float, n: int = 600) -> np.ndarray:
