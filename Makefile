@@ -10,7 +10,7 @@ SINGLE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: reproduce test bench clean
 
-reproduce: $(VENV)/plot.stamp
+reproduce: $(VENV)/reproduce.stamp
 	$(VENV)/bin/resolvent reproduce --scale $(SCALE) --out report
 
 test: $(VENV)/test.stamp

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["redraw", "reproduce"]
 
-PRESENTATION = {"cli.py", "plots.py", "reproduce.py", "__main__.py"}  # changes no number
+PRESENTATION = {"cli.py", "diagnose_command.py", "plots.py", "reproduce.py", "__main__.py"}  # changes no number
 
 
 def reproduce(
@@ -65,7 +65,8 @@ def reproduce(
     Raises
     ------
     ValueError
-        If a name is unknown, a table cannot be read, or the folder cannot be written.
+        If a name is unknown or its data are not installed, a table cannot be read, or the folder cannot be
+        written.
 
     Examples
     --------
@@ -78,6 +79,9 @@ def reproduce(
 
     one_of("scale", scale, SCALES)
     names = list(FIGURES) if not only else [one_of("only", name, tuple(FIGURES)) for name in only]
+    without = {name: reason for name in names if (reason := getattr(load(name), "missing", lambda: None)())}
+    if only and without:
+        raise ValueError("; ".join(f"{name} {reason}" for name, reason in without.items()))
     for table in tables:
         try:
             load("real_tables").fitted(str(table), stamp=(0, 0))  # before anything is written
@@ -86,6 +90,9 @@ def reproduce(
     folder = _writable(Path(folder))
     cache = Memory(folder / "cache" / fingerprint(), verbose=0)
     for name in names:
+        if name in without:
+            say(f"{FIGURES[name]}: left out, {without[name]}")
+            continue
         start = time.perf_counter()
         extra = {"tables": tuple(str(t) for t in tables)} if name == "real_tables" else {}
         dataset = load(name).run(scale, jobs=jobs, memory=cache, progress=progress, **extra)

@@ -24,6 +24,9 @@ FIGURES = {
     "published": "Extra 1",
     "finite_size": "Extra 2",
     "agreement": "Extra 3",
+    "static_null": "Extra 4",
+    "salad_null": "Extra 5",
+    "components": "Extra 6",
 }
 
 
