@@ -8,13 +8,13 @@ from pathlib import Path
 
 import measure  # noqa: F401 (fixes the number of threads)
 
-SCRIPTS = ("start_up.py", "density.py", "sweep.py", "memory.py")
+SCRIPTS = ("start_up.py", "density.py", "laws.py", "sweep.py", "memory.py", "diagnose.py", "spikes.py")
 
 
 def main() -> int:
     here, status = Path(__file__).parent, 0
     for script in SCRIPTS:
-        extra = sys.argv[1:] if script == "memory.py" else []
+        extra = sys.argv[1:] if script in ("memory.py", "diagnose.py") else []
         status |= subprocess.run([sys.executable, here / script, *extra]).returncode
     return int(status != 0)
 

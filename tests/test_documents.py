@@ -45,15 +45,21 @@ def test_named_tests_exist(page):
         assert (ROOT / "tests" / name).is_file(), name
 
 
-def test_readme_example_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("which", [0, 1], ids=["theory", "own embeddings"])
+def test_readme_example_runs(which, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    code = re.findall(r"```python\n(.*?)```", text, flags=re.S)[which]
     ast.parse(code)
     assert len(code.strip().splitlines()) <= 12
+    if which and "minilm-tokens" not in resolvent.datasets.installed():
+        pytest.skip("needs pip install 'resolvent[data]'")
     pytest.importorskip("matplotlib").use("agg")
     names = {}
     exec(compile(code, "README.md", "exec"), names)
+    assert [p.suffix for p in tmp_path.iterdir()] == [".png"]
+    if which:  # the numbers in the text
+        assert "84 components are real" in capsys.readouterr().out
 
 
 def test_version_is_told_once():
