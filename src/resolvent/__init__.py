@@ -2,6 +2,8 @@
 
 from resolvent import corpora, datasets, encoders, nulls, positions, spikes, weights
 from resolvent.diagnosis import diagnose
+from resolvent.estimation import estimate
+from resolvent.held_out import check_held_out
 from resolvent.laws import GeneralisedMarchenkoPastur, MarchenkoPastur, MarchenkoPasturProduct, Wachter
 from resolvent.models import PooledRidge, PooledSequences, ridge_accuracy
 from resolvent.planning import plan
@@ -20,10 +22,12 @@ __all__ = [
     "SingleFactor",
     "Wachter",
     "__version__",
+    "check_held_out",
     "corpora",
     "datasets",
     "diagnose",
     "encoders",
+    "estimate",
     "nulls",
     "plan",
     "positions",

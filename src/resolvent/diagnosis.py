@@ -184,7 +184,7 @@ def diagnose(
     centred : bool, default True
         Subtract column means.
     level : float, default 0.01
-        Of the Tracy–Widom test: how often pure noise may show one component.
+        Of the Tracy–Widom test: how often pure noise may show one component (a fitted two-factor law: up to thrice).
     permutations : int, default 0
         Draws of parallel analysis; 0 uses its exact limit instead (Dobriban and Owen [dobriban2019]_).
     rng : numpy.random.Generator or int, default 0

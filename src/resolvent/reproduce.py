@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["redraw", "reproduce"]
 
-PRESENTATION = {"cli.py", "diagnose_command.py", "plots.py", "reproduce.py", "__main__.py"}  # changes no number
+PRESENTATION = {
+    "cli.py",
+    "diagnose_command.py",
+    "plots.py",
+    "reproduce.py",
+    "__main__.py",
+}  # changes no number
 
 
 def reproduce(
