@@ -123,7 +123,10 @@ class HeldOut:
         return {"samples": list(self.samples), "right": self.right, "weights": rows}
 
     def __str__(self) -> str:
-        lines = [f"predicted from {self.samples[0]:,} documents, observed on {self.samples[1]:,} others"]
+        lines = [
+            f"predicted from {self.samples[0]:,} documents, observed on {self.samples[1]:,} others",
+            "(z: standard errors beyond the allowance for finite sizes)",
+        ]
         for name, rows in self.predictions.items():
             for one in rows:
                 what = f"span of {self.directions[name]}" if one.quantity == "span" else one.quantity
