@@ -21,7 +21,7 @@ SETTINGS = {
     "short": (150, 600, 700, Prefix(8, 5), 1.2),
     "exchangeable": (80, 320, 1500, Correlated(0.3 + 0.7 * np.eye(20)), 0.7),
 }
-SEEDS = range(5)
+SEEDS = range(4)
 
 
 def documents(d, V, N, positions, signal, seed):
@@ -164,10 +164,10 @@ def test_held_out_predictions_are_right_and_their_twins_wrong(name):
     d, V, N, positions, signal = SETTINGS[name]
     for seed in range(2):
         tokens, table = documents(d, V, 2 * N, positions, signal, 50 + seed)
-        check = check_held_out(tokens, table, seed=seed, folds=8)
+        check = check_held_out(tokens, table, seed=seed, folds=6)
         assert check.right, str(check)
-        assert not check_held_out(tokens, table, seed=seed, folds=8, noise="ignored").right
-        assert not check_held_out(tokens, table, seed=seed, folds=8, salad=True).right
+        assert not check_held_out(tokens, table, seed=seed, folds=6, noise="ignored").right
+        assert not check_held_out(tokens, table, seed=seed, folds=6, salad=True).right
     assert str(check).count("right") == 9
     assert bool(check.table.right.all())
     json.dumps(check.to_dict(), allow_nan=False)
@@ -180,7 +180,7 @@ def test_background_without_companions_is_the_published_spike():
         assert overlap == pytest.approx(spikes.overlap(q, 0.0, 0.25))
         assert outlier == pytest.approx(spikes.outlier(q, 0.0, 0.25))
         assert overlap + leak.sum() == pytest.approx(1)
-        assert plain.unseen(plain.seen(q, 200), 200) == pytest.approx(q)
+        assert plain.unseen(plain.seen(q, 200), 200) == pytest.approx(q, rel=1e-6)
     assert plain.least(200) == pytest.approx(spikes.threshold(0.0, 0.25))
     assert plain.blur(0.4, 200)[0] == 0
     near = Background(50, np.array([2.5]))

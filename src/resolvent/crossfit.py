@@ -65,7 +65,7 @@ class Background:
         high = low + 1 + np.sqrt(self.rank / samples) * (1 + low) * 4
         while self.blur(high, samples)[2] <= 0:
             high = low + 2 * (high - low)
-        for _ in range(80):
+        while high - low > 1e-9 * high:
             middle = (low + high) / 2
             low, high = (low, middle) if self.blur(middle, samples)[2] > 0 else (middle, high)
         return high
@@ -81,7 +81,7 @@ class Background:
         high = max(2 * low, 2 * seen, 1.0)
         while self.seen(high, samples) < seen:
             high *= 2
-        for _ in range(80):
+        while high - low > 1e-9 * high:
             middle = (low + high) / 2
             low, high = (low, middle) if self.seen(middle, samples) >= seen else (middle, high)
         return high
@@ -264,7 +264,9 @@ class Spike:
         a, q = self.frame.fixed, max(seen, 0.0)
         for _ in range(20):
             taken = self.frame.rank / self.sizes.sum() * (a + (2 * self._share - a) * q)
-            q = self.background.unseen(seen + taken, self.fitted)
+            before, q = q, self.background.unseen(seen + taken, self.fitted)
+            if abs(q - before) < 1e-8 * q:
+                break
         return q
 
     def outlier(self, q: float, documents: float) -> float:

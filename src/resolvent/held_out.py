@@ -153,7 +153,8 @@ def check_held_out(
     folds : int, default 20
         As in `estimate`.
     noise : {"counted", "ignored"}
-        "ignored" predicts directions as if samples had no noise (overlap one): a prediction that must fail.
+        "ignored" predicts directions as if samples had no noise (overlap one): a prediction that must fail wherever its
+        errors are small.
     salad : bool, default False
         Permute the tokens of half B across its documents at every position, which takes away all that
         documents share: the prediction must fail.
