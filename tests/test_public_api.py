@@ -52,7 +52,9 @@ LAYERS = (
     ("bulk",),
     ("diagnosis",),
     ("sweeps",),
+    ("sparse_token",),
     ("models",),
+    ("estimators",),
     ("planning", "compare", "files"),
     ("datasets",),
     ("corpora", "encoders"),
@@ -72,7 +74,11 @@ INSIDE = {
         *("spectral_map", "inverse_map", "law", "marchenko_pastur", "wachter"),
         *("sums", "curve", "population_map", "generalised", "tracy_widom"),
     ],
-    "models": ["outcomes", "pooled", "ridge"],
+    "sparse_token": [
+        *("tokens", "features", "losses", "capacity", "query", "readout", "trained"),
+        *("descent", "online", "oracle"),
+    ],
+    "models": ["outcomes", "pooled", "ridge", "sparse_token"],
     "experiments": [*sorted(set(FIGURES) - {"agreement", "finite_size"}), "agreement", "finite_size"],
 }
 

@@ -1,11 +1,11 @@
 """Exact high-dimensional theory of attention: compute with it, simulate it, apply it to embeddings."""
 
-from resolvent import corpora, datasets, encoders, nulls, positions, spikes, weights
+from resolvent import corpora, datasets, encoders, nulls, positions, sparse_token, spikes, weights
 from resolvent.diagnosis import diagnose
 from resolvent.estimation import estimate
 from resolvent.held_out import check_held_out
 from resolvent.laws import GeneralisedMarchenkoPastur, MarchenkoPastur, MarchenkoPasturProduct, Wachter
-from resolvent.models import PooledRidge, PooledSequences, ridge_accuracy
+from resolvent.models import PooledRidge, PooledSequences, SparseTokenClassification, ridge_accuracy
 from resolvent.planning import plan
 from resolvent.positions import Correlated, Prefix, SingleFactor
 
@@ -20,6 +20,7 @@ __all__ = [
     "PooledSequences",
     "Prefix",
     "SingleFactor",
+    "SparseTokenClassification",
     "Wachter",
     "__version__",
     "check_held_out",
@@ -32,6 +33,7 @@ __all__ = [
     "plan",
     "positions",
     "ridge_accuracy",
+    "sparse_token",
     "spikes",
     "weights",
 ]

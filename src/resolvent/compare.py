@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from resolvent.arguments import seed_numbers
+from resolvent.models.pooled import PooledSequences
+from resolvent.models.sparse_token import CLASSIFIERS, SparseTokenClassification
 from resolvent.sweeps import run_all
 
 if TYPE_CHECKING:
     import xarray
-
-    from resolvent.models.pooled import PooledSequences
 
 __all__ = ["ALLOWANCE", "compare"]
 
@@ -23,12 +24,15 @@ QUANTITIES = ("top_eigenvalue", "second_eigenvalue", "overlap")
 # absolutely. The largest c seen away from the transition (T_eff >= 10) is fitted in the finite-size study.
 ALLOWANCE = 9.0
 
+# of the sparse-token model, whose read-outs are predicted given each run's own query
+SPARSE_TOKEN_ALLOWANCE = 2.0
+
 # The edge is approached only as d^(-2/3): means of the two largest Tracy-Widom (beta = 1) eigenvalues
 TRACY_WIDOM_MEANS = (-1.2065335746, -3.2624279028)
 
 
 def compare(
-    model: PooledSequences,
+    model: PooledSequences | SparseTokenClassification,
     seeds: Sequence[int],
     *,
     jobs: int | None = None,
@@ -39,7 +43,7 @@ def compare(
 
     Parameters
     ----------
-    model : PooledSequences
+    model : PooledSequences or SparseTokenClassification
     seeds : sequence of int
         At least two.
     jobs, memory, progress
@@ -48,10 +52,12 @@ def compare(
     Returns
     -------
     xarray.Dataset
-        Over ``quantity`` (top_eigenvalue, second_eigenvalue, overlap): ``predicted`` (see
-        `expected`), ``simulated`` (mean over seeds), ``standard_error``, ``z`` = difference / standard error, ``allowance`` (what
-        a finite dimension may add, c/d) and ``agrees``: whether the difference is within four standard
-        errors plus the allowance.
+        Over ``quantity``, fields that prediction and simulation share: ``predicted``, ``simulated`` (means over seeds),
+        ``standard_error`` of their difference, ``z`` = difference / standard error, ``allowance`` (what a finite
+        dimension may add, c/d) and ``agrees``: whether the difference is within four standard errors plus the
+        allowance. The quantities of pooled sequences are top_eigenvalue, second_eigenvalue and overlap (see `expected`);
+        those of sparse tokens are the query after two steps, and error, loss and alignment of each read-out, which are
+        predicted given each run's own query.
 
     Raises
     ------
@@ -70,30 +76,38 @@ def compare(
     seeds = seed_numbers(seeds)
     if len(seeds) < 2:
         raise ValueError(f"seeds must hold at least two seeds, for a standard error, got {len(seeds)}")
+    sparse = isinstance(model, SparseTokenClassification)
     draws = run_all(
-        _measure,
+        _measure_sparse_token if sparse else _measure,
         [{"model": model, "seed": seed} for seed in seeds],
         label="simulations",
         jobs=jobs,
         memory=memory,
         progress=progress,
     )
-    predicted = expected(model)
-    simulated = np.mean(draws, axis=0)
-    error = np.std(draws, axis=0, ddof=1) / np.sqrt(len(seeds))
-    size = np.array([predicted[0], predicted[1], 1.0])
-    allowance = ALLOWANCE * size / model.dimension
-    difference = simulated - predicted
+    if sparse:
+        quantities: Sequence[str] = _sparse_token_quantities(model)  # type: ignore[arg-type]
+        values, limits = np.moveaxis(np.array(draws), 1, 0)
+        predicted = limits.mean(axis=0)
+        relative = [name.endswith(("kappa", "loss")) for name in quantities]
+        allowance = SPARSE_TOKEN_ALLOWANCE * np.where(relative, predicted, 1.0) / model.dimension
+    else:
+        quantities, values = QUANTITIES, np.array(draws)
+        predicted = limits = expected(model)  # type: ignore[arg-type]
+        allowance = ALLOWANCE * np.array([predicted[0], predicted[1], 1.0]) / model.dimension
+    difference = values - limits
+    error = np.std(difference, axis=0, ddof=1) / np.sqrt(len(seeds))
+    mean = values.mean(axis=0) - predicted
     return xr.Dataset(
         {
             "predicted": ("quantity", predicted),
-            "simulated": ("quantity", simulated),
+            "simulated": ("quantity", values.mean(axis=0)),
             "standard_error": ("quantity", error),
-            "z": ("quantity", difference / error),
+            "z": ("quantity", mean / error),
             "allowance": ("quantity", allowance),
-            "agrees": ("quantity", np.abs(difference) <= 4 * error + allowance),
+            "agrees": ("quantity", np.abs(mean) <= 4 * error + allowance),
         },
-        coords={"quantity": list(QUANTITIES)},
+        coords={"quantity": list(quantities)},
     )
 
 
@@ -115,3 +129,20 @@ def expected(model: PooledSequences) -> np.ndarray:
 def _measure(model: PooledSequences, seed: int) -> list[float]:
     draw = model.simulate(seed)
     return [getattr(draw, name) for name in QUANTITIES]
+
+
+def _sparse_token_quantities(model: SparseTokenClassification) -> list[str]:
+    names = CLASSIFIERS if np.unique(model.length).size == 1 else CLASSIFIERS[:2]
+    trained = [f"{name}.{quantity}" for name in names for quantity in ("error", "loss", "alignment")]
+    return ["query.alignment", "query.kappa", "query.first_alignment", *trained]
+
+
+def _measure_sparse_token(model: SparseTokenClassification, seed: int) -> list[list[float]]:
+    """Simulated quantities, and what the theory says of them: the two steps' limit, read-outs given the run's query."""
+    draw, limit = model.simulate(seed), model.predict()
+    given = model.predict(draw.query)
+    names = _sparse_token_quantities(model)
+    return [
+        [float(attrgetter(name)(draw)) for name in names],
+        [float(attrgetter(name)(limit if name.startswith("query.") else given)) for name in names],
+    ]

@@ -1,8 +1,15 @@
 """Solvable models, one file each: ``predict()`` for the limit, ``simulate(seed)`` for a finite draw."""
 
-from resolvent.models.outcomes import MeanSpike, Prediction, Simulation
+from resolvent.models.outcomes import (
+    MeanSpike,
+    Prediction,
+    Simulation,
+    SparseTokenPrediction,
+    SparseTokenSimulation,
+)
 from resolvent.models.pooled import PooledSequences
 from resolvent.models.ridge import PooledRidge, RidgePrediction, RidgeSimulation, ridge_accuracy
+from resolvent.models.sparse_token import SparseTokenClassification
 
 __all__ = [
     "MeanSpike",
@@ -12,5 +19,8 @@ __all__ = [
     "RidgePrediction",
     "RidgeSimulation",
     "Simulation",
+    "SparseTokenClassification",
+    "SparseTokenPrediction",
+    "SparseTokenSimulation",
     "ridge_accuracy",
 ]

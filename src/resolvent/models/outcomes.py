@@ -1,15 +1,29 @@
-"""What pooled-sequence models return: the limit and the finite draw, with the same field names."""
+"""What models return: the limit and the finite draw, with the same field names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from resolvent.laws import MarchenkoPasturProduct
+from resolvent.sparse_token import FeatureLaw, Query, capacity, expansion, oracle_errors
+from resolvent.sparse_token.oracle import OracleErrors
+from resolvent.sparse_token.readout import Expansion
 
-__all__ = ["MeanSpike", "Prediction", "Simulation"]
+if TYPE_CHECKING:
+    from resolvent.models.sparse_token import SparseTokenClassification
+
+__all__ = [
+    "MeanSpike",
+    "Prediction",
+    "Simulation",
+    "SparseTokenPrediction",
+    "SparseTokenSimulation",
+    "TrainedQuery",
+]
 
 
 @dataclass(frozen=True)
@@ -103,3 +117,97 @@ class Simulation:
     overlap: float
     mean_outlier: float | None = None
     mean_overlap: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainedQuery:
+    """The query of a finite sample; names are those of `QueryLimit`.
+
+    Attributes
+    ----------
+    alignment : float
+        Cosine of q2 with the (mean) signal direction.
+    kappa, norm : float
+        β‖q2‖ and ‖q2‖.
+    first_alignment : float
+        Cosine of w1 with the signal; NaN for a query that was given.
+    query : Query
+        The query as features see it: with several signals, its cosine with each.
+    """
+
+    alignment: float
+    kappa: float
+    norm: float
+    first_alignment: float
+    query: Query
+
+
+@dataclass(frozen=True, eq=False)
+class SparseTokenPrediction:
+    """What the theory says of a sparse-token model; the costly parts are computed when they are asked for.
+
+    Attributes
+    ----------
+    model : SparseTokenClassification
+    query : QueryLimit or TrainedQuery
+        The query after two steps, or the one that was given.
+    attention, pooled, vectorised : ReadoutLimit or None
+        Test error, training loss, alignment of the trained read-outs; None where it was not asked for, and of the
+        vectorised classifier where lengths vary.
+    """
+
+    model: SparseTokenClassification
+    query: Any
+    attention: Any
+    pooled: Any
+    vectorised: Any
+
+    @cached_property
+    def laws(self) -> dict[str, FeatureLaw]:
+        """Law of the features of each classifier."""
+        return self.model.laws(self.query.query)
+
+    @cached_property
+    def capacity(self) -> dict[str, float]:
+        """Largest separable alpha of each classifier, see `resolvent.sparse_token.capacity`."""
+        return {name: capacity(law) for name, law in self.laws.items()}
+
+    @cached_property
+    def expansion(self) -> dict[str, Expansion]:
+        """Large-alpha expansion of the ridgeless square loss, of each classifier."""
+        return {name: expansion(law) for name, law in self.laws.items()}
+
+    @cached_property
+    def oracle(self) -> OracleErrors:
+        """Errors of the best classifier of each kind, see `resolvent.sparse_token.oracle_errors`."""
+        return oracle_errors(self.model.tokens)
+
+    @cached_property
+    def crossover(self) -> float:
+        """Query alignment below which attention errs more than pooling, at this kappa and sample size.
+
+        Zero where attention is never worse, NaN where it always is.
+        """
+        return self.model.crossover(self.query.query.kappa)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseTokenSimulation:
+    """One finite draw; field names are those of `SparseTokenPrediction`.
+
+    Attributes
+    ----------
+    seed : int
+    query : TrainedQuery
+    attention, pooled, vectorised : TrainedReadout or None
+        None where it was not asked for, or lengths vary.
+    capacity : dict of float, or None
+        Longest separable prefix of a stream of samples, over d, where it was asked for.
+    """
+
+    seed: int
+    query: TrainedQuery
+    attention: Any
+    pooled: Any
+    vectorised: Any
+    capacity: dict[str, float] | None = None
