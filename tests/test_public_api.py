@@ -53,7 +53,7 @@ LAYERS = (
     ("diagnosis",),
     ("sweeps",),
     ("sparse_token",),
-    ("models",),
+    ("models", "token_sequences"),
     ("estimators",),
     ("planning", "compare", "files"),
     ("datasets",),

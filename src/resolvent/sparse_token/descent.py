@@ -124,7 +124,7 @@ def error_of(
 
     References
     ----------
-    Derived in docs/theory/sparse_token.md, section on descent.
+    Derived in docs/theory/sparse_token.md, section 7.
 
     Examples
     --------
@@ -213,7 +213,7 @@ def descend(
     References
     ----------
     Two steps are those of Barnfield, Cui and Lu [barnfield2026]_; more steps and the joint descent are ours,
-    docs/theory/sparse_token.md, section on descent.
+    docs/theory/sparse_token.md, section 7.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 Fresh samples are independent of (w, q), so that a gradient is its mean, which lies in the span of (ξ, w, q), plus
 Gaussian noise at right angles to it. The Gram matrix of (ξ, w, q) and b therefore move deterministically
-(derived in docs/theory/sparse_token.md, section on descent).
+(derived in docs/theory/sparse_token.md, section 7).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def online(
 
     References
     ----------
-    Derived in docs/theory/sparse_token.md, section on descent.
+    Derived in docs/theory/sparse_token.md, section 7.
 
     Examples
     --------

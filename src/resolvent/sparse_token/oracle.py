@@ -1,7 +1,7 @@
 r"""Oracle errors: how well pooled, vectorised, attention and Bayes classifiers do when ξ is known.
 
 With ξ known only the L numbers x = Xξ are left: standard normal, R of them shifted by theta when y = +1. One
-number, mu = theta R/√L, governs everything linear (derived in docs/theory/sparse_token.md, section 3).
+number, mu = theta R/√L, governs everything linear (derived in docs/theory/sparse_token.md, section 2).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def oracle_errors(
 
     References
     ----------
-    Barnfield, Cui and Lu [barnfield2026]_ compare the classifiers; derived in docs/theory/sparse_token.md, section 3.
+    Barnfield, Cui and Lu [barnfield2026]_ compare the classifiers; derived in docs/theory/sparse_token.md, section 2.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def pooled_error(mu: Any, rarity: Any) -> Any:
 
     References
     ----------
-    docs/theory/sparse_token.md, section 3; that mu governs the limit is due to [barnfield2026]_.
+    docs/theory/sparse_token.md, section 2; that mu governs the limit is due to [barnfield2026]_.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def vectorised_bound(mu: Any, rarity: Any) -> Any:
 
     References
     ----------
-    Derived in docs/theory/sparse_token.md, section 3; that linear errors stay positive is due to [barnfield2026]_.
+    Derived in docs/theory/sparse_token.md, section 2; that linear errors stay positive is due to [barnfield2026]_.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def hardmax_error(length: Any, informative: Any, signal: Any, rarity: Any) -> An
 
     References
     ----------
-    Derived in docs/theory/sparse_token.md, section 3.
+    Derived in docs/theory/sparse_token.md, section 2.
 
     Examples
     --------
