@@ -440,6 +440,14 @@ def test_derivatives_of_the_losses(loss):
         assert f.at_zero == pytest.approx(-y * f.first(np.array([y]), np.zeros(1))[0])
 
 
+@pytest.mark.parametrize("rarity", [1e-6, 1 - 1e-9])
+def test_labels_that_hardly_occur_are_solved_too(rarity):
+    law = attention(SparseTokens(6, 2, 4.0, rarity), Query(0.5, 1.0))
+    found = readout(law, 3.0, regularisation=1e-5)
+    assert found.error == pytest.approx(min(rarity, 1 - rarity), rel=1e-6)
+    assert np.abs(residuals(law, found, 3.0, "logistic", 1e-5)).max() < 1e-8
+
+
 def test_unsolved_equations_are_not_returned(monkeypatch):
     module = importlib.import_module("resolvent.sparse_token.readout")
     monkeypatch.setattr(module, "_newton", lambda *arguments: None)
@@ -615,6 +623,11 @@ def test_an_array_of_sample_sizes_predicts_a_curve():
     assert errors[1] == pytest.approx(MODEL.predict().attention.error, abs=1e-9)
     with pytest.raises(ValueError, match="samples_readout must be one number to simulate"):
         curve.simulate(0)
+    table = curve.predict().to_dataset()
+    assert table.error.dims == ("classifier", "alpha")
+    np.testing.assert_allclose(table.error.sel(classifier="attention"), errors)
+    np.testing.assert_allclose(table.alpha, [0.5, 1.5, 4.5])
+    assert MODEL.predict().to_dataset().error.dims == ("classifier",)
 
 
 def test_the_prediction_computes_the_rest_when_asked():
@@ -677,7 +690,9 @@ GOOD = {
         ({"inverse_temperature": -1.0}, "inverse_temperature must be a finite number > 0, got -1.0"),
         ({"samples_query": 1}, "samples_query must be a whole number >= 2, got 1"),
         ({"samples_readout": 1}, "samples_readout must be a whole number >= 2, got 1"),
-        ({"samples_readout": np.array([10, 1])}, "samples_readout must be whole numbers >= 2"),
+        ({"samples_readout": np.array([10, 1])}, "samples_readout must be a whole number >= 2"),
+        ({"samples_readout": []}, "samples_readout must hold at least one whole number >= 2"),
+        ({"samples_readout": [[10], [20, 30]]}, "samples_readout must be a whole number >= 2"),
         ({"steps": (0.0, 1.0, 1.0)}, "steps must move the read-out and the query"),
         ({"steps": 0.0}, "steps must move the read-out and the query"),
         ({"steps": (1.0, 1.0)}, "steps must be one number or three"),
@@ -735,3 +750,70 @@ def test_bad_queries_are_refused():
         two_steps(SparseTokens(4, 1, 1.0, 0.5), 0.0)
     with pytest.raises(ValueError, match="alpha must be positive"):
         readout(LAWS["pooled"], -1.0)
+
+
+def test_bad_samples_are_refused():
+    x = np.random.default_rng(0).standard_normal((20, 3))
+    y = np.where(np.arange(20) < 10, 1, -1)
+    for wrong, message in (
+        ((x, y[:5]), r"labels must have shape \(20,\), one a sample, got \(5,\)"),
+        ((x, (y + 1) / 2), r"labels must be \+1 or -1"),
+        ((x, ["a"] * 20), "labels must be a number or an array of numbers"),
+        ((np.where(x > 1, np.nan, x), y), "features must be finite"),
+        ((x[:, 0], y), r"features must have shape \(n, D\)"),
+        ((x[:0], y[:0]), r"features must have shape \(n, D\)"),
+    ):
+        for function in (fit, separable, separable_prefix):
+            with pytest.raises(ValueError, match=message):
+                function(*wrong)
+    with pytest.raises(ValueError, match="tolerance must be a whole number >= 1, got 0"):
+        separable_prefix(x, y, tolerance=0)
+    with pytest.raises(ValueError, match="regularisation must be larger for these samples, got 0"):
+        fit(np.c_[x, x], y, loss="square", regularisation=0)
+
+
+def test_arguments_of_another_kind_are_refused():
+    tokens = SparseTokens(4, 1, 1.0, 0.5)
+    for wrong in ("a", None, 1 + 1j, np.nan):
+        with pytest.raises(ValueError, match="alpha must be"):
+            two_steps(tokens, wrong)
+        with pytest.raises(ValueError, match="alpha must be"):
+            readout(LAWS["pooled"], wrong)
+    with pytest.raises(ValueError, match=r"query must be a Query, got 0\.5"):
+        attention(tokens, 0.5)
+    with pytest.raises(ValueError, match=r"query must be a Query, got 0\.5"):
+        draw(tokens, 0.5, 5, 10)
+    with pytest.raises(ValueError, match="alignment must hold at least one cosine"):
+        Query((), 1.0)
+    for wrong in (None, "attention"):
+        with pytest.raises(ValueError, match="classifiers must be a sequence"):
+            MODEL.predict(classifiers=wrong)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_a_query_whose_length_leaves_the_doubles_is_refused(size):
+    model = dataclasses.replace(MODEL, steps=size)
+    with pytest.raises(ValueError, match="length of the query must be finite and not zero"):
+        model.predict()
+    with pytest.raises(ValueError, match="steps must leave a query of finite length"):
+        model.simulate(0, classifiers=[])
+
+
+def test_steps_may_go_uphill():
+    one, other = (
+        dataclasses.replace(MODEL, steps=(0.5, 0.5, eta)).simulate(0, classifiers=[]) for eta in (0.5, -0.5)
+    )
+    assert other.query.alignment == pytest.approx(-one.query.alignment)
+    assert other.query.kappa == pytest.approx(one.query.kappa)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "square"])
+@pytest.mark.parametrize("penalty", [1e5, 1e-14])
+def test_fits_at_extreme_penalties(loss, penalty):
+    model = dataclasses.replace(MODEL, loss=loss, regularisation=penalty, samples_readout=60)
+    found = model.simulate(0, classifiers=["attention"]).attention
+    if penalty > 1:  # nothing but the intercept is left: the labels' share of ones, wherever it lies
+        assert found.norm < 1e-4
+        assert found.loss == pytest.approx(model.predict().pooled.loss, abs=0.05)
+    else:
+        assert found.loss < 1e-9

@@ -14,6 +14,8 @@ from resolvent.sparse_token.oracle import OracleErrors
 from resolvent.sparse_token.readout import Expansion
 
 if TYPE_CHECKING:
+    import xarray
+
     from resolvent.models.sparse_token import SparseTokenClassification
 
 __all__ = [
@@ -179,7 +181,10 @@ class SparseTokenPrediction:
 
     @cached_property
     def oracle(self) -> OracleErrors:
-        """Errors of the best classifier of each kind, see `resolvent.sparse_token.oracle_errors`."""
+        """Errors of the best classifier of each kind, see `resolvent.sparse_token.oracle_errors`.
+
+        ``ValueError`` with several lengths, informative counts or signals.
+        """
         return oracle_errors(self.model.tokens)
 
     @cached_property
@@ -189,6 +194,22 @@ class SparseTokenPrediction:
         Zero where attention is never worse, NaN where it always is.
         """
         return self.model.crossover(self.query.query.kappa)
+
+    def to_dataset(self) -> xarray.Dataset:
+        """Error, loss and alignment over ``classifier``, and over ``alpha`` where several sample sizes were predicted."""
+        import xarray as xr
+
+        solved = {name: getattr(self, name) for name in ("attention", "pooled", "vectorised")}
+        solved = {name: found for name, found in solved.items() if found is not None}
+        over = ("classifier", "alpha") if np.ndim(self.model.alpha_readout) else ("classifier",)
+        return xr.Dataset(
+            {
+                name: (over, [getattr(found, name) for found in solved.values()])
+                for name in ("error", "loss", "alignment", "intercept", "norm")
+            },
+            coords={"classifier": list(solved), "alpha": (over[1:], self.model.alpha_readout)},
+            attrs={"query_alignment": float(self.query.alignment), "kappa": float(self.query.kappa)},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +223,8 @@ class SparseTokenSimulation:
     attention, pooled, vectorised : TrainedReadout or None
         None where it was not asked for, or lengths vary.
     capacity : dict of float, or None
-        Longest separable prefix of a stream of samples, over d, where it was asked for.
+        Longest separable prefix of a stream of samples, over d, where it was asked for; for this query, hence to be
+        compared with ``model.predict(query).capacity``.
     """
 
     seed: int

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import natural, number, one_of, require, seed_number
+from resolvent.arguments import natural, number, one_of, seed_number
 from resolvent.models.outcomes import SparseTokenPrediction, SparseTokenSimulation, TrainedQuery
 from resolvent.sparse_token.capacity import capacity, separable_prefix
 from resolvent.sparse_token.descent import take_two_steps
@@ -44,8 +44,8 @@ class SparseTokenClassification:
         pi = P(y = +1), strictly between 0 and 1.
     samples_query : int
         n_0 >= 2, the samples of the two steps.
-    samples_readout : int or array of int
-        n_1 >= 2, the samples of the read-out; an array predicts a curve.
+    samples_readout : int or sequence of int
+        n_1 >= 2, the samples of the read-out; a sequence predicts a curve.
     inverse_temperature : float, default 1
         β > 0.
     steps : float or tuple of three floats, default 1
@@ -98,13 +98,14 @@ class SparseTokenClassification:
             object.__setattr__(self, name, getattr(tokens, name))
         object.__setattr__(self, "dimension", natural("dimension", self.dimension, self.signals + 1))
         object.__setattr__(self, "samples_query", natural("samples_query", self.samples_query, 2))
-        if np.ndim(self.samples_readout):
-            sizes = np.asarray(self.samples_readout)
-            whole = np.issubdtype(sizes.dtype, np.integer) and (sizes >= 2).all()
-            require("samples_readout", self.samples_readout, whole, "whole numbers >= 2")
-            object.__setattr__(self, "samples_readout", tuple(sizes.ravel().tolist()))
+        sizes = self.samples_readout
+        if isinstance(sizes, (list, tuple, range, np.ndarray)) and np.iterable(sizes):
+            if not len(sizes):
+                raise ValueError("samples_readout must hold at least one whole number >= 2, got none")
+            sizes = tuple(natural("samples_readout", one, 2) for one in sizes)
         else:
-            object.__setattr__(self, "samples_readout", natural("samples_readout", self.samples_readout, 2))
+            sizes = natural("samples_readout", sizes, 2)
+        object.__setattr__(self, "samples_readout", sizes)
         beta = number("inverse_temperature", self.inverse_temperature, above=0)
         object.__setattr__(self, "inverse_temperature", beta)
         object.__setattr__(self, "steps", rates(self.steps))
@@ -159,7 +160,7 @@ class SparseTokenClassification:
         RuntimeError
             If the equations of a read-out could not be solved.
         """
-        names = [one_of("classifiers", name, CLASSIFIERS) for name in classifiers]
+        names = _names(classifiers)
         found = self._query_limit() if query is None else self._given(query)
         solved = {}
         for name, law in self.laws(found.query).items():
@@ -202,11 +203,11 @@ class SparseTokenClassification:
         Raises
         ------
         ValueError
-            If `samples_readout` is an array, or regularisation is zero and leaves no finite minimum.
+            If `samples_readout` is a sequence, or regularisation is zero and leaves no finite minimum.
         """
         if np.ndim(self.samples_readout):
-            raise ValueError("samples_readout must be one number to simulate")
-        names = [one_of("classifiers", name, CLASSIFIERS) for name in classifiers]
+            raise ValueError(f"samples_readout must be one number to simulate, got {self.samples_readout}")
+        names = _names(classifiers)
         seeds = np.random.SeedSequence(seed_number(seed)).spawn(1 + 2 * len(CLASSIFIERS))
         found = self._take_steps(seeds[0]) if query is None else self._given(query)
         queries = {"attention": found.query, "pooled": Query(0.0, 0.0), "vectorised": None}
@@ -265,7 +266,10 @@ class SparseTokenClassification:
         return replace(best, inverse_temperature=self.inverse_temperature * float(scale))
 
     def crossover(self, kappa: float) -> float:
-        """Query alignment at which attention, at this kappa, and pooling err alike; see `SparseTokenPrediction`."""
+        """Query alignment at which attention, at this kappa, and pooling err alike; see `SparseTokenPrediction`.
+
+        Of several `samples_readout`, at the last.
+        """
         from scipy.optimize import brentq
 
         options: dict[str, Any] = {"loss": self.loss, "regularisation": self.regularisation}
@@ -300,16 +304,21 @@ class SparseTokenClassification:
         )
 
     def _take_steps(self, seed: np.random.SeedSequence) -> TrainedQuery:
-        w, _, q = take_two_steps(
-            self.tokens,
-            self.dimension,
-            self.samples_query,
-            rates=self.steps,
-            inverse_temperature=self.inverse_temperature,
-            loss=self.loss,
-            seed=int(seed.generate_state(1)[0]),
-        )
-        norm, K = float(np.linalg.norm(q)), self.signals
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+            w, _, q = take_two_steps(
+                self.tokens,
+                self.dimension,
+                self.samples_query,
+                rates=self.steps,
+                inverse_temperature=self.inverse_temperature,
+                loss=self.loss,
+                seed=int(seed.generate_state(1)[0]),
+            )
+            norm, K = float(np.linalg.norm(q)), self.signals
+        if not 0 < norm < np.inf:
+            raise ValueError(
+                f"steps must leave a query of finite length that is not zero, got {self.steps} and length {norm:g}"
+            )
         cosines = q[:K] / norm
         return TrainedQuery(
             alignment=float(cosines.sum() / np.sqrt(K)),
@@ -333,6 +342,12 @@ class SparseTokenClassification:
         raise RuntimeError(
             f"no inseparable stream was found up to {n} samples, where theory says {limit:.3g} d"
         )
+
+
+def _names(classifiers: Any) -> list[str]:
+    if isinstance(classifiers, str) or not np.iterable(classifiers):
+        raise ValueError(f"classifiers must be a sequence of {CLASSIFIERS}, got {classifiers!r}")
+    return [one_of("classifiers", name, CLASSIFIERS) for name in classifiers]
 
 
 def _rng(seed: np.random.SeedSequence) -> np.random.Generator:

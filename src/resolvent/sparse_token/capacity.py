@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from resolvent.arguments import arrays, natural, require
 from resolvent.sparse_token.features import FeatureLaw
 
-__all__ = ["capacity", "separable", "separable_prefix"]
+__all__ = ["capacity", "labelled", "separable", "separable_prefix"]
 
 LARGEST = 1e3
 
@@ -68,6 +69,18 @@ def capacity(law: FeatureLaw) -> float:
     return float(law.width / found.fun)
 
 
+def labelled(features: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, D) and labels ±1 as floating arrays, or a ``ValueError`` that says what is wrong with them."""
+    x, y = (np.asarray(one, dtype=float) for one in arrays(features, labels, names="features labels")[1:])
+    if x.ndim != 2 or not x.size:
+        raise ValueError(f"features must have shape (n, D) with n, D >= 1, got shape {x.shape}")
+    require("features", x, np.isfinite(x), "finite")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"labels must have shape {x.shape[:1]}, one a sample, got {y.shape}")
+    require("labels", y, np.abs(y) == 1, "+1 or -1")
+    return x, y
+
+
 def separable(features: Any, labels: Any) -> bool:
     """Whether some (w, b) has y_i (w·f_i + b) > 0 for all i, by linear programming (HiGHS).
 
@@ -79,6 +92,8 @@ def separable(features: Any, labels: Any) -> bool:
 
     Raises
     ------
+    ValueError
+        If features are not a finite matrix or labels not as many ±1.
     RuntimeError
         If the solver neither found a separating plane nor proved that there is none.
 
@@ -89,7 +104,7 @@ def separable(features: Any, labels: Any) -> bool:
     """
     from scipy.optimize import linprog
 
-    labels = np.asarray(labels, dtype=float)
+    features, labels = labelled(features, labels)
     if abs(labels.sum()) == labels.size:
         return True  # one class: a constant separates
     sides = -labels[:, None] * np.column_stack([features, np.ones(labels.size)])
@@ -120,17 +135,16 @@ def separable_prefix(features: Any, labels: Any, *, tolerance: int = 1) -> int:
     Raises
     ------
     ValueError
-        If all n samples are separable: the stream is too short.
+        If all n samples are separable: the stream is too short. If an argument is not as described.
 
     Examples
     --------
     >>> separable_prefix([[0.0], [1.0], [2.0], [3.0]], [-1, 1, 1, -1])
     3
     """
-    low, high = (
-        min(np.shape(features)[1] + 1, len(labels) - 1),
-        len(labels),
-    )  # D + 1 points in general position
+    features, labels = labelled(features, labels)
+    tolerance = natural("tolerance", tolerance)
+    low, high = min(features.shape[1] + 1, labels.size - 1), labels.size  # D + 1 points in general position
     if separable(features, labels):
         raise ValueError(f"features must hold more samples: all {high} are separable")
     if not separable(features[:low], labels[:low]):

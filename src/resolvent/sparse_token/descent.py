@@ -36,6 +36,13 @@ class Trajectory:
         b.
     loss : array, shape (T + 1,)
         Training loss on the samples that the next step uses, without the penalty.
+
+    Examples
+    --------
+    >>> from resolvent.sparse_token import SparseTokens, online
+    >>> run = online(SparseTokens(10, 3, 6.0, 0.2), 3, alpha=1.0, rates=(0.5, 0.5, 0.5))
+    >>> run.alignment[2:].round(2)
+    array([0.83, 0.91])
     """
 
     tokens: SparseTokens
@@ -86,6 +93,13 @@ class Descent(Trajectory):
         Read-out and query after the last step.
     gradient : array, shape (T + 1,)
         Length of the gradient of the penalised loss in (w, b, q): how far from a stationary point each state is.
+
+    Examples
+    --------
+    >>> tokens = SparseTokens(10, 3, 6.0, 0.2)
+    >>> run = descend(tokens, 50, 100, 2, rates=(0.5, 0.5, 0.5), seed=0)
+    >>> run.q.shape
+    (50,)
     """
 
     w: np.ndarray
@@ -273,7 +287,7 @@ def take_two_steps(
     dimension, samples : int
         d and n_0.
     rates : tuple of three floats
-        Step sizes (eta_w, eta_b, eta_q) >= 0.
+        Step sizes (eta_w, eta_b, eta_q); negative ones go uphill.
     inverse_temperature : float, default 1
         β > 0.
     loss : {"logistic", "square"}
@@ -301,7 +315,7 @@ def take_two_steps(
     >>> round(float(q[0] / np.linalg.norm(q)), 1)  # the signal is the first axis
     0.9
     """
-    eta, beta, _ = checked(rates, inverse_temperature, loss, 0.0)
+    eta, beta, _ = checked(rates, inverse_temperature, loss, 0.0, least=-np.inf)
     zero = np.zeros(natural("dimension", dimension, tokens.signals))
     samples, seed = natural("samples", samples), seed_number(seed)
 
@@ -354,13 +368,13 @@ def _start(start: tuple[Any, float, Any] | None, dimension: int) -> tuple[np.nda
 
 
 def checked(
-    rates: Any, inverse_temperature: float, loss: str, regularisation: float
+    rates: Any, inverse_temperature: float, loss: str, regularisation: float, *, least: float = 0.0
 ) -> tuple[tuple[float, ...], float, float]:
     """The step sizes (eta_w, eta_b, eta_q), β and lambda, once they are what they have to be."""
     several = tuple(rates) if np.iterable(rates) and not isinstance(rates, str) else ()
     if len(several) != 3:
         raise ValueError(f"rates must be three numbers (eta_w, eta_b, eta_q), got {rates!r}")
     one_of("loss", loss, tuple(LOSSES))
-    eta = tuple(number("rates", rate, least=0) for rate in several)
+    eta = tuple(number("rates", rate, least=least) for rate in several)
     beta = number("inverse_temperature", inverse_temperature, above=0)
     return eta, beta, number("regularisation", regularisation, least=0)

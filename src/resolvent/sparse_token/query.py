@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import number, one_of
+from resolvent.arguments import arrays, number, one_of, require
 from resolvent.sparse_token.features import Query
 from resolvent.sparse_token.losses import LOSSES
 from resolvent.sparse_token.tokens import SparseTokens
@@ -21,7 +21,7 @@ _NODES = np.linspace(-8, 8, 161)
 _DENSITY = np.exp(-(_NODES**2) / 2) / np.exp(-(_NODES**2) / 2).sum()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QueryLimit:
     """Two gradient steps, as the limit sees them; fields broadcast with alpha.
 
@@ -37,6 +37,11 @@ class QueryLimit:
         Cosine of the read-out w1 after the first step with the signal.
     decay : float
         C in |alignment| = 1 − C/alpha_0 + o(1/alpha_0); infinite where the query's signal cancels.
+
+    Examples
+    --------
+    >>> two_steps(SparseTokens(10, 3, 6.0, 0.2), 2.0, steps=0.5).query.kappa < 1
+    True
     """
 
     alignment: Any
@@ -97,7 +102,7 @@ def two_steps(
     Raises
     ------
     ValueError
-        If an argument is out of range.
+        If an argument is out of range, or the query's length overflows or vanishes to rounding.
 
     Warns
     -----
@@ -118,13 +123,19 @@ def two_steps(
     eta = rates(steps)
     beta = number("inverse_temperature", inverse_temperature, above=0)
     one_of("loss", loss, tuple(LOSSES))
-    a0 = np.asarray(alpha, dtype=float)
-    if not (a0 > 0).all():
-        raise ValueError(f"alpha must be positive, got {alpha!r}")
-    moments = _moments(tokens, a0[..., None], eta, loss, reused)
-    m, rho, A, B, noise = moments
-    signal = A * m + B
-    norm = eta[2] * beta * np.sqrt(A**2 * rho + 2 * A * B * m + B**2 + noise / a0)
+    a0 = np.asarray(arrays(alpha, names="alpha")[1], dtype=float)
+    require("alpha", a0, a0 > 0, "positive")
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
+        m, rho, A, B, noise = _moments(tokens, a0[..., None], eta, loss, reused)
+        signal = A * m + B
+        norm = eta[2] * beta * np.sqrt(A**2 * rho + 2 * A * B * m + B**2 + noise / a0)
+        kappa = beta * np.abs(norm)
+    require(
+        "the length of the query",
+        norm,
+        np.isfinite(kappa) & (norm != 0),
+        f"finite and not zero (steps are {eta}, signal {tokens.signal:g}, inverse_temperature {beta:g})",
+    )
     at_infinity = _moments(tokens, np.array([np.inf]), eta, loss, reused)
     m_, _, A_, B_, noise_ = (float(x) for x in at_infinity)
     power = eta[0] ** 2 * LOSSES[loss].at_zero ** 2 * float(tokens.mean(lambda length, _: 1 / length))
@@ -140,7 +151,7 @@ def two_steps(
     with np.errstate(divide="ignore"):
         return QueryLimit(
             alignment=(-eta[2] * beta * signal / np.abs(norm))[()],
-            kappa=(beta * np.abs(norm))[()],
+            kappa=kappa[()],
             norm=np.abs(norm)[()],
             first_alignment=(m / np.sqrt(rho))[()],
             decay=np.inf if blind else (A_**2 * power + noise_) / lost / 2,
@@ -150,19 +161,20 @@ def two_steps(
 def _moments(tokens: SparseTokens, a0: np.ndarray, eta: Rates, loss: str, reused: bool) -> Any:
     """m, rho, and the parts A, B of the query's mean A w1 + B ξ and its noise, per eta_q β; a0 ends in an axis of 1."""
     f = LOSSES[loss]
-    pi, theta, K, s = tokens.rarity, tokens.signal, tokens.signals, f.at_zero
+    pi, theta, K, s = tokens.rarity, np.float64(tokens.signal), tokens.signals, f.at_zero
     L, R, share = tokens.kinds.T
+    eta_w = np.float64(eta[0])  # overflows to infinity
     m = (
-        eta[0]
+        eta_w
         * pi
         * s
         * theta
         * float(tokens.mean(lambda length, informative: informative / length))
         / np.sqrt(K)
     )
-    rho = m**2 + eta[0] ** 2 * s**2 * float(tokens.mean(lambda length, _: 1 / length)) / a0
+    rho = m**2 + eta_w**2 * s**2 * float(tokens.mean(lambda length, _: 1 / length)) / a0
     b = eta[1] * s * (2 * pi - 1)
-    own = eta[0] * s / (a0 * L) if reused else 0.0
+    own = eta_w * s / (a0 * L) if reused else 0.0
     spread = np.sqrt(rho / L)[..., None] * _NODES
     h = {}
     for y, shift in ((1.0, theta * R / L * m / np.sqrt(K)), (-1.0, 0.0)):

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import number, one_of
+from resolvent.arguments import arrays, number, one_of, require
 from resolvent.sparse_token.features import FeatureLaw
 from resolvent.sparse_token.losses import LOSSES, Loss
 
 __all__ = ["Expansion", "ReadoutLimit", "error_of", "expansion", "readout"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReadoutLimit:
     """A trained read-out, as the limit sees it; fields broadcast with alpha.
 
@@ -38,6 +38,12 @@ class ReadoutLimit:
         ‖w‖.
     variance : float or array
         V, the susceptibility of the equations.
+
+    Examples
+    --------
+    >>> from resolvent.sparse_token import SparseTokens, pooled
+    >>> readout(pooled(SparseTokens(10, 1, 5.0, 0.5)), [2.0, 4.0]).error.shape
+    (2,)
     """
 
     error: Any
@@ -92,9 +98,8 @@ def readout(
     """
     one_of("loss", loss, tuple(LOSSES))
     penalty = number("regularisation", regularisation, least=0)
-    alpha = np.asarray(alpha, dtype=float)
-    if not (np.isfinite(alpha) & (alpha > 0)).all():
-        raise ValueError(f"alpha must be positive and finite, got {alpha!r}")
+    alpha = np.asarray(arrays(alpha, names="alpha")[1], dtype=float)
+    require("alpha", alpha, np.isfinite(alpha) & (alpha > 0), "positive and finite")
     gamma = law.width / alpha.ravel()
     if penalty == 0:
         _finite(law, alpha, gamma, loss)
@@ -216,10 +221,15 @@ class _Equations:
 
     def start(self, penalty: float) -> np.ndarray:
         """The solution to leading order in a strong penalty."""
-        size = self.law.weight @ self.om2 * self.loss.at_zero**2
-        chi = size
+        positive = self.law.weight @ (self.law.y > 0)
+        b = np.log(positive) - np.log(
+            self.law.weight @ (self.law.y < 0)
+        )  # the intercept alone, under the logistic loss
+        at_b = np.full_like(self.om2, b)
+        size = self.law.weight @ (self.om2 * self.loss.first(self.law.y, at_b) ** 2)
+        chi = self.law.weight @ (self.om2 * self.loss.second(self.law.y, at_b))
         r0 = np.sqrt(self.gamma * size) / (penalty + chi)
-        return np.r_[np.zeros(self.m), np.log(r0), np.log(self.gamma / (penalty + chi))]
+        return np.r_[b, np.zeros(self.m - 1), np.log(r0), np.log(self.gamma / (penalty + chi))]
 
     def at(self, x: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
         """Residuals, each relative to its own terms, and their Jacobian."""
@@ -322,6 +332,13 @@ class Expansion:
         Error at infinite alpha.
     coefficient : float
         NaN where the limiting read-out has no noise (a query along the signal), and the expansion another form.
+
+    Examples
+    --------
+    >>> from resolvent.sparse_token import SparseTokens, pooled
+    >>> found = expansion(pooled(SparseTokens(10, 1, 5.0, 0.5)))
+    >>> round(found.limit, 3), round(found.coefficient, 2)
+    (0.215, 0.3)
     """
 
     limit: float

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from resolvent.arguments import generator, natural, number, one_of
+from resolvent.sparse_token.capacity import labelled, separable
 from resolvent.sparse_token.features import FeatureLaw, Query, scores
 from resolvent.sparse_token.losses import LOSSES
 from resolvent.sparse_token.readout import error_of
@@ -131,7 +133,8 @@ def fit(
     Raises
     ------
     ValueError
-        If lambda = 0 and the minimum is not unique or not finite.
+        If lambda = 0 and the minimum is not unique or not finite, or unique only beyond rounding. If features are
+        not a finite matrix or labels not as many ±1.
     RuntimeError
         If the logistic fit stopped before its gradient was small.
 
@@ -141,7 +144,7 @@ def fit(
     >>> w.round(3), round(b, 3)
     (array([0.8]), -1.2)
     """
-    x, y = np.asarray(features, dtype=float), np.asarray(labels, dtype=float)
+    x, y = labelled(features, labels)
     one_of("loss", loss, tuple(LOSSES))
     penalty = number("regularisation", regularisation, least=0)
     if loss == "square":
@@ -150,8 +153,6 @@ def fit(
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    from scipy.linalg import solve
-
     n, D = x.shape
     if penalty == 0 and n <= D:
         raise ValueError(
@@ -162,18 +163,30 @@ def _ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, fl
     if n >= D:
         gram = x.T @ x
         gram[np.diag_indices(D)] += n * penalty
-        w = solve(gram, x.T @ (y - level), assume_a="pos")
+        w = _solve(gram, x.T @ (y - level), penalty)
     else:
         gram = x @ x.T
+        gram += np.trace(gram) / n**2  # along 1, of which centred samples and labels know nothing
         gram[np.diag_indices(n)] += n * penalty
-        w = x.T @ solve(gram, y - level, assume_a="pos")
+        w = x.T @ _solve(gram, y - level, penalty)
     return w, float(level - mean @ w)
+
+
+def _solve(gram: np.ndarray, right: np.ndarray, penalty: float) -> np.ndarray:
+    from scipy.linalg import LinAlgError, LinAlgWarning, solve
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LinAlgWarning)
+        try:
+            return solve(gram, right, assume_a="pos")
+        except (LinAlgError, LinAlgWarning):
+            raise ValueError(
+                f"regularisation must be larger for these samples, got {penalty:g}: to rounding, the minimum is not unique"
+            ) from None
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
     from scipy.optimize import minimize
-
-    from resolvent.sparse_token.capacity import separable
 
     if penalty == 0 and separable(x, y):
         raise ValueError(
@@ -196,7 +209,7 @@ def _logistic(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray,
         method="L-BFGS-B",
         options={
             "ftol": 0.0,
-            "gtol": max(1e-5 * penalty, 1e-11),
+            "gtol": float(np.clip(1e-5 * penalty, 1e-11, 1e-5)),
             "maxcor": 50,
             "maxiter": 50_000,
             "maxfun": 100_000,
