@@ -23,13 +23,18 @@ TINY = {
     "components": {"dimension": 80, "seeds": 2},
     "static_null": {"limit": 600, "draws": 1, "corpora": ("docstrings",)},
     "salad_null": {"documents": 200, "null": 450, "doses": (8,), "corpora": ("tweets",)},
+    "learning_curves": {"dimension": 40, "wide_dimension": 20, "alphas": 3, "seeds": 2, "fine": 5},
+    "query_alignment": {"dimension": 50, "seeds": 2, "octaves": 2},
+    "separability": {"dimension": 12, "wide_dimension": 6, "seeds": 2, "fine": 5},
+    "oracle_error": {"longest": 100, "lengths": 2, "draws": 200},
+    "crossover": {"dimension": 40, "seeds": 2, "map": 5, "kappas": 3},
 }
 
 # what does not depend on which packages are installed
 OPTIONS = {"real_tables": {"packaged": ()}}
 
 # variables that no random draw enters (the real tables are data), and where the golden values come from:
-# all were checked against finite-size simulation, see docs/theory/pooled.md
+# all were checked against finite-size simulation, see docs/theory
 VARIABLES = {
     "heat_map": ["alignment", "boundary"],
     "spectra": ["outlier", "kappa"],
@@ -40,6 +45,11 @@ VARIABLES = {
     "published": ["exact", "published"],
     "agreement": ["predicted", "delta", "snr", "ratio"],
     "components": ["outlier", "overlap"],
+    "learning_curves": ["predicted_error", "predicted_loss"],
+    "query_alignment": ["predicted", "predicted_first", "decay"],
+    "separability": ["predicted_by_signal", "predicted_by_alignment"],
+    "oracle_error": ["pooled", "vectorised_bound", "hardmax", "pooled_limit"],
+    "crossover": ["log_ratio", "boundary", "crossover"],
 }
 
 

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURS", "STYLE", "alignment_map", "curve", "diagnosis", "spectrum"]
 
-# Okabe and Ito's palette, told apart by colour-blind readers; one colour a weighting, everywhere
+# Okabe and Ito's palette, told apart by colour-blind readers; one colour a weighting or classifier, everywhere
 COLOURS = {
     "mean": "#0072B2",
     "causal": "#E69F00",
     "optimal": "#009E73",
     "learned": "#CC79A7",
+    "attention": "#CC79A7",
+    "pooled": "#0072B2",
+    "vectorised": "#E69F00",
     "exact": "#0072B2",
     "published": "#D55E00",
     "grey": "#777777",

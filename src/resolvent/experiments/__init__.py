@@ -27,6 +27,11 @@ FIGURES = {
     "static_null": "Extra 4",
     "salad_null": "Extra 5",
     "components": "Extra 6",
+    "learning_curves": "Extra 7",
+    "query_alignment": "Extra 8",
+    "separability": "Extra 9",
+    "oracle_error": "Extra 10",
+    "crossover": "Extra 11",
 }
 
 
