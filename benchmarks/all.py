@@ -8,7 +8,16 @@ from pathlib import Path
 
 import measure  # noqa: F401 (fixes the number of threads)
 
-SCRIPTS = ("start_up.py", "density.py", "laws.py", "sweep.py", "memory.py", "diagnose.py", "spikes.py", "sparse_token.py")
+SCRIPTS = (
+    "start_up.py",
+    "density.py",
+    "laws.py",
+    "sweep.py",
+    "memory.py",
+    "diagnose.py",
+    "spikes.py",
+    "sparse_token.py",
+)
 
 
 def main() -> int:

@@ -115,5 +115,5 @@ def draw(dataset: xarray.Dataset) -> Figure:
         ax.set_title(f"signal theta = {growth}")
         ax.set_ylim(-0.015, 0.53)
     axes[0].set_ylabel("test error")
-    axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.47))
+    axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.42))
     return figure
