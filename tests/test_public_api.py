@@ -52,9 +52,9 @@ LAYERS = (
     ("bulk",),
     ("diagnosis",),
     ("sweeps",),
-    ("sparse_token",),
+    ("sparse_token", "in_context"),
     ("models", "token_sequences"),
-    ("estimators",),
+    ("estimators", "in_context_training"),
     ("planning", "compare", "files"),
     ("datasets",),
     ("corpora", "encoders"),
@@ -78,7 +78,9 @@ INSIDE = {
         *("tokens", "features", "losses", "capacity", "query", "readout", "trained"),
         *("descent", "online", "oracle"),
     ],
-    "models": ["outcomes", "pooled", "ridge", "sparse_token"],
+    "in_context": ["tasks", "correlated", "adaptation", "limit"],
+    "in_context_training": ["layers", "trained", "descent", "training"],
+    "models": ["outcomes", "pooled", "ridge", "sparse_token", "in_context"],
     "experiments": [*sorted(set(FIGURES) - {"agreement", "finite_size"}), "agreement", "finite_size"],
 }
 

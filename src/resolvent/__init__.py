@@ -1,39 +1,29 @@
 """Exact high-dimensional theory of attention: compute with it, simulate it, apply it to embeddings."""
 
-from resolvent import corpora, datasets, encoders, nulls, positions, sparse_token, spikes, weights
+from resolvent import corpora, datasets, encoders, in_context, nulls, positions, sparse_token, spikes, weights
 from resolvent.diagnosis import diagnose
 from resolvent.estimation import estimate
 from resolvent.held_out import check_held_out
 from resolvent.laws import GeneralisedMarchenkoPastur, MarchenkoPastur, MarchenkoPasturProduct, Wachter
-from resolvent.models import PooledRidge, PooledSequences, SparseTokenClassification, ridge_accuracy
+from resolvent.models import (
+    InContextRegression,
+    PooledRidge,
+    PooledSequences,
+    SparseTokenClassification,
+    ridge_accuracy,
+)
 from resolvent.planning import plan
 from resolvent.positions import Correlated, Prefix, SingleFactor
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Correlated",
-    "GeneralisedMarchenkoPastur",
-    "MarchenkoPastur",
-    "MarchenkoPasturProduct",
-    "PooledRidge",
-    "PooledSequences",
-    "Prefix",
-    "SingleFactor",
-    "SparseTokenClassification",
-    "Wachter",
+# fmt: off
+__all__ = [  # noqa: RUF022 (by what they are for)
     "__version__",
-    "check_held_out",
-    "corpora",
-    "datasets",
-    "diagnose",
-    "encoders",
-    "estimate",
-    "nulls",
-    "plan",
-    "positions",
-    "ridge_accuracy",
-    "sparse_token",
-    "spikes",
-    "weights",
+    "GeneralisedMarchenkoPastur", "MarchenkoPastur", "MarchenkoPasturProduct", "Wachter",
+    "Correlated", "Prefix", "SingleFactor",
+    "InContextRegression", "PooledRidge", "PooledSequences", "SparseTokenClassification",
+    "check_held_out", "diagnose", "estimate", "plan", "ridge_accuracy",
+    "corpora", "datasets", "encoders", "in_context", "nulls", "positions", "sparse_token", "spikes", "weights",
 ]
+# fmt: on

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resolvent.arguments import seed_numbers
+from resolvent.models.in_context import InContextRegression
 from resolvent.models.pooled import PooledSequences
 from resolvent.models.sparse_token import CLASSIFIERS, SparseTokenClassification
 from resolvent.sweeps import run_all
@@ -32,7 +33,7 @@ TRACY_WIDOM_MEANS = (-1.2065335746, -3.2624279028)
 
 
 def compare(
-    model: PooledSequences | SparseTokenClassification,
+    model: PooledSequences | SparseTokenClassification | InContextRegression,
     seeds: Sequence[int],
     *,
     jobs: int | None = None,
@@ -43,7 +44,7 @@ def compare(
 
     Parameters
     ----------
-    model : PooledSequences or SparseTokenClassification
+    model : PooledSequences, SparseTokenClassification or InContextRegression
     seeds : sequence of int
         At least two.
     jobs, memory, progress
@@ -57,7 +58,8 @@ def compare(
         dimension may add, c/d) and ``agrees``: whether the difference is within four standard errors plus the
         allowance. The quantities of pooled sequences are top_eigenvalue, second_eigenvalue and overlap (see `expected`);
         those of sparse tokens are the query after two steps, and error, loss and alignment of each read-out, which are
-        predicted given each run's own query.
+        predicted given each run's own query; those of in-context regression are risks, which are exact at every size,
+        over 100,000 prompts a seed.
 
     Raises
     ------
@@ -76,25 +78,18 @@ def compare(
     seeds = seed_numbers(seeds)
     if len(seeds) < 2:
         raise ValueError(f"seeds must hold at least two seeds, for a standard error, got {len(seeds)}")
-    sparse = isinstance(model, SparseTokenClassification)
+    measure, quantities = _measured(model)
     draws = run_all(
-        _measure_sparse_token if sparse else _measure,
+        measure,
         [{"model": model, "seed": seed} for seed in seeds],
         label="simulations",
         jobs=jobs,
         memory=memory,
         progress=progress,
     )
-    if sparse:
-        quantities: Sequence[str] = _sparse_token_quantities(model)  # type: ignore[arg-type]
-        values, limits = np.moveaxis(np.array(draws), 1, 0)
-        predicted = limits.mean(axis=0)
-        relative = [name.endswith(("kappa", "loss")) for name in quantities]
-        allowance = SPARSE_TOKEN_ALLOWANCE * np.where(relative, predicted, 1.0) / model.dimension
-    else:
-        quantities, values = QUANTITIES, np.array(draws)
-        predicted = limits = expected(model)  # type: ignore[arg-type]
-        allowance = ALLOWANCE * np.array([predicted[0], predicted[1], 1.0]) / model.dimension
+    values, limits = np.moveaxis(np.array(draws), 1, 0)
+    predicted = limits.mean(axis=0)
+    allowance = _allowance(model, quantities, predicted)
     difference = values - limits
     error = np.std(difference, axis=0, ddof=1) / np.sqrt(len(seeds))
     mean = values.mean(axis=0) - predicted
@@ -126,23 +121,48 @@ def expected(model: PooledSequences) -> np.ndarray:
     return np.array([*eigenvalues, float(prediction.overlap)])
 
 
-def _measure(model: PooledSequences, seed: int) -> list[float]:
-    draw = model.simulate(seed)
-    return [getattr(draw, name) for name in QUANTITIES]
+def _measured(model: Any) -> tuple[Any, list[str]]:
+    """What draws a model once, and the names of the quantities it measures."""
+    if isinstance(model, SparseTokenClassification):
+        names = CLASSIFIERS if np.unique(model.length).size == 1 else CLASSIFIERS[:2]
+        trained = [f"{name}.{quantity}" for name in names for quantity in ("error", "loss", "alignment")]
+        return _sparse_token, ["query.alignment", "query.kappa", "query.first_alignment", *trained]
+    if isinstance(model, InContextRegression):
+        risks = ["zero", "attention", "h3", "per_channel"]
+        return _in_context, risks if model.predict().per_channel is not None else risks[:3]
+    if isinstance(model, PooledSequences):
+        return _pooled, list(QUANTITIES)
+    raise ValueError(
+        f"model must be PooledSequences, SparseTokenClassification or InContextRegression, got {model!r}"
+    )
 
 
-def _sparse_token_quantities(model: SparseTokenClassification) -> list[str]:
-    names = CLASSIFIERS if np.unique(model.length).size == 1 else CLASSIFIERS[:2]
-    trained = [f"{name}.{quantity}" for name in names for quantity in ("error", "loss", "alignment")]
-    return ["query.alignment", "query.kappa", "query.first_alignment", *trained]
+def _allowance(model: Any, quantities: list[str], predicted: np.ndarray) -> np.ndarray:
+    """What a finite dimension may add to the difference."""
+    if isinstance(model, InContextRegression):
+        return np.zeros_like(predicted)
+    if isinstance(model, SparseTokenClassification):
+        relative = [name.endswith(("kappa", "loss")) for name in quantities]
+        return SPARSE_TOKEN_ALLOWANCE * np.where(relative, predicted, 1.0) / model.dimension
+    return ALLOWANCE * np.array([predicted[0], predicted[1], 1.0]) / model.dimension
 
 
-def _measure_sparse_token(model: SparseTokenClassification, seed: int) -> list[list[float]]:
+def _values(names: list[str], outcome: Any) -> list[float]:
+    return [float(attrgetter(name)(outcome)) for name in names]
+
+
+def _pooled(model: PooledSequences, seed: int) -> list[list[float]]:
+    return [_values(list(QUANTITIES), model.simulate(seed)), expected(model).tolist()]
+
+
+def _sparse_token(model: SparseTokenClassification, seed: int) -> list[list[float]]:
     """Simulated quantities, and what the theory says of them: the two steps' limit, read-outs given the run's query."""
     draw, limit = model.simulate(seed), model.predict()
-    given = model.predict(draw.query)
-    names = _sparse_token_quantities(model)
-    return [
-        [float(attrgetter(name)(draw)) for name in names],
-        [float(attrgetter(name)(limit if name.startswith("query.") else given)) for name in names],
-    ]
+    _, names = _measured(model)
+    predicted = _values(names[:3], limit) + _values(names[3:], model.predict(draw.query))
+    return [_values(names, draw), predicted]
+
+
+def _in_context(model: InContextRegression, seed: int) -> list[list[float]]:
+    _, names = _measured(model)
+    return [_values(names, model.simulate(seed, bayes=False)), _values(names, model.predict())]

@@ -4,8 +4,6 @@ score(X) = w·Xᵀsoftmax(β X q) + b. One full-batch gradient step moves (w, b)
 query q; q is then frozen and (w, b) fitted by a convex problem. All tokens at once are held by the caller only.
 """
 
-# ruff: noqa: N803  (X is scikit-learn's name)
-
 from __future__ import annotations
 
 import warnings

@@ -1,7 +1,5 @@
 """Token sequences of any form, padded, ragged or ids of a table, a block at a time; and their whitening."""
 
-# ruff: noqa: N803  (X is scikit-learn's name)
-
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-def mean(T: int) -> np.ndarray:  # noqa: N803
+def mean(T: int) -> np.ndarray:
     """Mean pooling, w_l = 1/T, shape (T,).
 
     Examples
@@ -37,7 +37,7 @@ def mean(T: int) -> np.ndarray:  # noqa: N803
     return np.full(natural("T", T), 1 / natural("T", T))
 
 
-def causal(T: int, depth: int = 1) -> np.ndarray:  # noqa: N803
+def causal(T: int, depth: int = 1) -> np.ndarray:
     """Weights of `depth` score-free causal attention layers followed by mean pooling, shape (T,).
 
     Row k >= 2 of a layer attends uniformly to the k − 1 positions before it, row 1 to itself, so that
@@ -69,7 +69,7 @@ def causal(T: int, depth: int = 1) -> np.ndarray:  # noqa: N803
     return w
 
 
-def optimal(R: Any, *, normalise: bool = True) -> Any:  # noqa: N803
+def optimal(R: Any, *, normalise: bool = True) -> Any:
     """Weights of largest snr: the top eigenvector of R, scaled to sum one; snr = lambda_max(R).
 
     When the top eigenvalue is repeated, the eigenvector nearest to mean pooling is taken.
@@ -142,7 +142,7 @@ def kappa(w: Any) -> Any:
     return xp.sum(w**2, axis=-1)
 
 
-def alpha(w: Any, R: Any) -> Any:  # noqa: N803
+def alpha(w: Any, R: Any) -> Any:
     """Pooled signal wᵀRw; `w` of shape (..., T).
 
     Examples
@@ -159,7 +159,7 @@ def alpha(w: Any, R: Any) -> Any:  # noqa: N803
     return xp.sum(xp.matmul(w, R) * w, axis=-1)
 
 
-def snr(w: Any, R: Any) -> Any:  # noqa: N803
+def snr(w: Any, R: Any) -> Any:
     """Signal-to-noise ratio alpha/kappa of weights `w`, at most lambda_max(R).
 
     Raises
@@ -223,7 +223,7 @@ def softmax_causal(table: Any, tokens: Any, *, tau: float = 1.0) -> np.ndarray:
     return out
 
 
-def spectral(G: Any, *, least_mass: float = 0.7) -> tuple[np.ndarray, str]:  # noqa: N803
+def spectral(G: Any, *, least_mass: float = 0.7) -> tuple[np.ndarray, str]:
     """Non-negative weights of largest wᵀGw/‖w‖² for measured correlations G, or uniform ones where G forbids.
 
     The leading eigenvector of G without its diagonal follows the strongest structure that documents share. Where

@@ -1,5 +1,6 @@
 """Solvable models, one file each: ``predict()`` for the limit, ``simulate(seed)`` for a finite draw."""
 
+from resolvent.models.in_context import InContextPrediction, InContextRegression, InContextSimulation
 from resolvent.models.outcomes import (
     MeanSpike,
     Prediction,
@@ -12,6 +13,9 @@ from resolvent.models.ridge import PooledRidge, RidgePrediction, RidgeSimulation
 from resolvent.models.sparse_token import SparseTokenClassification
 
 __all__ = [
+    "InContextPrediction",
+    "InContextRegression",
+    "InContextSimulation",
     "MeanSpike",
     "PooledRidge",
     "PooledSequences",
