@@ -17,6 +17,7 @@ SCRIPTS = (
     "diagnose.py",
     "spikes.py",
     "sparse_token.py",
+    "in_context.py",
 )
 
 

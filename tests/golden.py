@@ -28,6 +28,18 @@ TINY = {
     "separability": {"dimension": 12, "wide_dimension": 6, "seeds": 2, "fine": 5},
     "oracle_error": {"longest": 100, "lengths": 2, "draws": 200},
     "crossover": {"dimension": 40, "seeds": 2, "map": 5, "kappas": 3},
+    "task_correlation": {"prompts": 200, "lengths": 2},
+    "low_rank": {"prompts": 200, "lengths": 2},
+    "drift": {"prompts": 200, "drifts": 2},
+    "equivalence": {
+        "dimension": 2,
+        "lengths": (2, 4),
+        "steps": 20,
+        "batch": 64,
+        "rate": 0.03,
+        "prompts": 200,
+    },
+    "bad_minima": {"exponents": (1.0,), "dimension": 2, "length": 4, "seeds": 2},
 }
 
 # what does not depend on which packages are installed
@@ -50,6 +62,10 @@ VARIABLES = {
     "separability": ["predicted_by_signal", "predicted_by_alignment"],
     "oracle_error": ["pooled", "vectorised_bound", "hardmax", "pooled_limit"],
     "crossover": ["log_ratio", "boundary", "crossover"],
+    "task_correlation": ["exact", "approximate"],
+    "low_rank": ["by_rank", "by_length", "adapted"],
+    "drift": ["weights", "correlation", "excess"],
+    "equivalence": ["optimum", "zero"],
 }
 
 

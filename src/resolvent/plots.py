@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURS", "STYLE", "alignment_map", "curve", "diagnosis", "spectrum"]
 
-# Okabe and Ito's palette, told apart by colour-blind readers; one colour a weighting or classifier, everywhere
+# Okabe and Ito's palette, told apart by colour-blind readers; one colour a weighting or predictor, everywhere
 COLOURS = {
     "mean": "#0072B2",
     "causal": "#E69F00",
@@ -27,6 +27,9 @@ COLOURS = {
     "exact": "#0072B2",
     "published": "#D55E00",
     "grey": "#777777",
+    "h3": "#E69F00",
+    "per_channel": "#009E73",
+    "bayes": "#0072B2",
 }
 
 STYLE: Any = {

@@ -32,6 +32,11 @@ FIGURES = {
     "separability": "Extra 9",
     "oracle_error": "Extra 10",
     "crossover": "Extra 11",
+    "equivalence": "Extra 12",
+    "task_correlation": "Extra 13",
+    "low_rank": "Extra 14",
+    "drift": "Extra 15",
+    "bad_minima": "Extra 16",
 }
 
 
