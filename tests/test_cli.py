@@ -339,7 +339,7 @@ def test_interrupted_reproduce_resumes(tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Interrupted" in err
     assert "Traceback" not in err
