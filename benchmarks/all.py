@@ -18,6 +18,7 @@ SCRIPTS = (
     "spikes.py",
     "sparse_token.py",
     "in_context.py",
+    "elliptical.py",
 )
 
 

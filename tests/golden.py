@@ -9,6 +9,13 @@ from resolvent import experiments
 
 FILE = pathlib.Path(__file__).with_name("golden.json")
 
+NETWORKS = {
+    "seeds": 2,
+    "digits": {"layers": 2, "width": 16, "heads": 2, "batch": 32, "rate": 2e-2, "epochs": 1},
+    "text": {"layers": 2, "width": 16, "heads": 2, "batch": 8, "rate": 1e-2, "steps": 10}
+    | {"context": 16, "vocabulary": 60},
+}
+
 # small sizes of the same experiments, so that each runs in about a second
 TINY = {
     "heat_map": {"dimension": 60, "signals": 4, "deltas": 3, "seeds": 2},
@@ -40,6 +47,11 @@ TINY = {
         "prompts": 200,
     },
     "bad_minima": {"exponents": (1.0,), "dimension": 2, "length": 4, "seeds": 2},
+    "nadaraya_watson": {"sizes": 2, "seeds": 2},
+    "metric_snr": {"points": 3, "simulated": 2, "seeds": 2},
+    "spurious_outlier": {"points": 3, "simulated": 2, "seeds": 2},
+    "depth_similarity": NETWORKS,
+    "elliptical_claims": NETWORKS,
 }
 
 # what does not depend on which packages are installed
@@ -66,6 +78,8 @@ VARIABLES = {
     "low_rank": ["by_rank", "by_length", "adapted"],
     "drift": ["weights", "correlation", "excess"],
     "equivalence": ["optimum", "zero"],
+    "metric_snr": ["predicted_snr"],
+    "spurious_outlier": ["predicted_overlap"],
 }
 
 

@@ -1,11 +1,23 @@
 """Exact high-dimensional theory of attention: compute with it, simulate it, apply it to embeddings."""
 
-from resolvent import corpora, datasets, encoders, in_context, nulls, positions, sparse_token, spikes, weights
+from resolvent import (
+    corpora,
+    datasets,
+    elliptical,
+    encoders,
+    in_context,
+    nulls,
+    positions,
+    sparse_token,
+    spikes,
+    weights,
+)
 from resolvent.diagnosis import diagnose
 from resolvent.estimation import estimate
 from resolvent.held_out import check_held_out
 from resolvent.laws import GeneralisedMarchenkoPastur, MarchenkoPastur, MarchenkoPasturProduct, Wachter
 from resolvent.models import (
+    EllipticalPooling,
     InContextRegression,
     PooledRidge,
     PooledSequences,
@@ -22,8 +34,8 @@ __all__ = [  # noqa: RUF022 (by what they are for)
     "__version__",
     "GeneralisedMarchenkoPastur", "MarchenkoPastur", "MarchenkoPasturProduct", "Wachter",
     "Correlated", "Prefix", "SingleFactor",
-    "InContextRegression", "PooledRidge", "PooledSequences", "SparseTokenClassification",
+    "EllipticalPooling", "InContextRegression", "PooledRidge", "PooledSequences", "SparseTokenClassification",
     "check_held_out", "diagnose", "estimate", "plan", "ridge_accuracy",
-    "corpora", "datasets", "encoders", "in_context", "nulls", "positions", "sparse_token", "spikes", "weights",
+    "corpora", "datasets", "elliptical", "encoders", "in_context", "nulls", "positions", "sparse_token", "spikes", "weights",
 ]
 # fmt: on

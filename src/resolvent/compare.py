@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resolvent.arguments import seed_numbers
+from resolvent.models.elliptical import EllipticalPooling
 from resolvent.models.in_context import InContextRegression
 from resolvent.models.pooled import PooledSequences
 from resolvent.models.sparse_token import CLASSIFIERS, SparseTokenClassification
@@ -33,7 +34,7 @@ TRACY_WIDOM_MEANS = (-1.2065335746, -3.2624279028)
 
 
 def compare(
-    model: PooledSequences | SparseTokenClassification | InContextRegression,
+    model: PooledSequences | SparseTokenClassification | InContextRegression | EllipticalPooling,
     seeds: Sequence[int],
     *,
     jobs: int | None = None,
@@ -44,7 +45,7 @@ def compare(
 
     Parameters
     ----------
-    model : PooledSequences, SparseTokenClassification or InContextRegression
+    model : PooledSequences, SparseTokenClassification, InContextRegression or EllipticalPooling
     seeds : sequence of int
         At least two.
     jobs, memory, progress
@@ -59,7 +60,8 @@ def compare(
         allowance. The quantities of pooled sequences are top_eigenvalue, second_eigenvalue and overlap (see `expected`);
         those of sparse tokens are the query after two steps, and error, loss and alignment of each read-out, which are
         predicted given each run's own query; those of in-context regression are risks, which are exact at every size,
-        over 100,000 prompts a seed.
+        over 100,000 prompts a seed; those of elliptical pooling are alpha, kappa, kappa_perp and snr, and outlier and overlap
+        where the theory has them.
 
     Raises
     ------
@@ -132,8 +134,13 @@ def _measured(model: Any) -> tuple[Any, list[str]]:
         return _in_context, risks if model.predict().per_channel is not None else risks[:3]
     if isinstance(model, PooledSequences):
         return _pooled, list(QUANTITIES)
+    if isinstance(model, EllipticalPooling):
+        every = ("alpha", "kappa", "kappa_perp", "snr", "outlier", "overlap")
+        prediction = model.predict()
+        return _elliptical, [name for name in every if np.isfinite(getattr(prediction, name))]
     raise ValueError(
-        f"model must be PooledSequences, SparseTokenClassification or InContextRegression, got {model!r}"
+        "model must be PooledSequences, SparseTokenClassification, InContextRegression or EllipticalPooling, "
+        f"got {model!r}"
     )
 
 
@@ -144,6 +151,9 @@ def _allowance(model: Any, quantities: list[str], predicted: np.ndarray) -> np.n
     if isinstance(model, SparseTokenClassification):
         relative = [name.endswith(("kappa", "loss")) for name in quantities]
         return SPARSE_TOKEN_ALLOWANCE * np.where(relative, predicted, 1.0) / model.dimension
+    if isinstance(model, EllipticalPooling):
+        bounded = [name == "overlap" for name in quantities]
+        return ALLOWANCE * np.where(bounded, 1.0, predicted) / model.dimension
     return ALLOWANCE * np.array([predicted[0], predicted[1], 1.0]) / model.dimension
 
 
@@ -166,3 +176,8 @@ def _sparse_token(model: SparseTokenClassification, seed: int) -> list[list[floa
 def _in_context(model: InContextRegression, seed: int) -> list[list[float]]:
     _, names = _measured(model)
     return [_values(names, model.simulate(seed, bayes=False)), _values(names, model.predict())]
+
+
+def _elliptical(model: EllipticalPooling, seed: int) -> list[list[float]]:
+    _, names = _measured(model)
+    return [_values(names, model.simulate(seed)), _values(names, model.predict())]

@@ -1,5 +1,6 @@
 """Solvable models, one file each: ``predict()`` for the limit, ``simulate(seed)`` for a finite draw."""
 
+from resolvent.models.elliptical import EllipticalPooling, EllipticalPrediction, EllipticalSimulation
 from resolvent.models.in_context import InContextPrediction, InContextRegression, InContextSimulation
 from resolvent.models.outcomes import (
     MeanSpike,
@@ -13,6 +14,9 @@ from resolvent.models.ridge import PooledRidge, RidgePrediction, RidgeSimulation
 from resolvent.models.sparse_token import SparseTokenClassification
 
 __all__ = [
+    "EllipticalPooling",
+    "EllipticalPrediction",
+    "EllipticalSimulation",
     "InContextPrediction",
     "InContextRegression",
     "InContextSimulation",
