@@ -37,6 +37,11 @@ FIGURES = {
     "low_rank": "Extra 14",
     "drift": "Extra 15",
     "bad_minima": "Extra 16",
+    "nadaraya_watson": "Extra 17",
+    "metric_snr": "Extra 18",
+    "spurious_outlier": "Extra 19",
+    "depth_similarity": "Extra 20",
+    "elliptical_claims": "Extra 21",
 }
 
 
