@@ -556,7 +556,7 @@ def test_prediction_checks_too():
 
 def test_a_read_out_that_does_not_converge_is_no_result(monkeypatch):
     lazy = lambda **settings: LogisticRegression(**settings | {"max_iter": 2})  # noqa: E731
-    monkeypatch.setattr(estimators, "LogisticRegression", lazy)
+    monkeypatch.setattr(estimators.sparse_token, "LogisticRegression", lazy)
     with pytest.raises(RuntimeError, match=r"no convergence of the read-out with λ = 0\.1: lbfgs failed"):
         SparseTokenClassifier(**PLAIN).fit(X, Y, MASK)
 

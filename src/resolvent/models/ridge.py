@@ -19,7 +19,7 @@ from resolvent.pooling import pool
 from resolvent.positions import SingleFactor
 from resolvent.spikes import TABLES
 from resolvent.tables import draw_noise, draw_tokens, token_signs
-from resolvent.weights import ridge_coefficients
+from resolvent.weights.estimated import ridge_coefficients
 
 __all__ = ["PooledRidge", "RidgePrediction", "RidgeSimulation", "ridge_accuracy"]
 

@@ -10,23 +10,18 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
 from resolvent.arguments import natural, number, one_of
 from resolvent.sparse_token.losses import LOSSES
 from resolvent.token_sequences import TokenSequences, whitening
-
-try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
-    from sklearn.utils import check_random_state, column_or_1d
-    from sklearn.utils.metaestimators import available_if
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted
-except ImportError as error:
-    message = "resolvent.estimators needs scikit-learn: pip install 'resolvent[sklearn]'"
-    raise ImportError(message, name="sklearn") from error
 
 __all__ = ["SparseTokenClassifier"]
 
