@@ -1,13 +1,15 @@
-"""Attention for PyTorch models in the metric that the values estimate (needs ``resolvent[torch]``)."""
+"""For PyTorch models (needs ``resolvent[torch]``): attention in the metric that the values estimate, pooling by position."""
 
 from resolvent.torch.attention import EllipticalAttention, EllipticalCache, elliptical_attention
 from resolvent.torch.elliptical_metric import EllipticalState, metric
 from resolvent.torch.huggingface import disable_elliptical_attention, enable_elliptical_attention
+from resolvent.torch.positional_pooling import PositionalPooling
 from resolvent.torch.transformer import CausalLanguageModel, VisionTransformer, token_cosine
 
 # fmt: off
 __all__ = [  # noqa: RUF022 (by what they are for)
     "EllipticalAttention", "EllipticalCache", "EllipticalState", "elliptical_attention", "metric",
+    "PositionalPooling",
     "CausalLanguageModel", "VisionTransformer", "token_cosine",
     "disable_elliptical_attention", "enable_elliptical_attention",
 ]
