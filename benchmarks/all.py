@@ -19,6 +19,7 @@ SCRIPTS = (
     "sparse_token.py",
     "in_context.py",
     "elliptical.py",
+    "accumulate.py",
 )
 
 

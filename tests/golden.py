@@ -52,6 +52,8 @@ TINY = {
     "spurious_outlier": {"points": 3, "simulated": 2, "seeds": 2},
     "depth_similarity": NETWORKS,
     "elliptical_claims": NETWORKS,
+    "pooling_static": {"documents": 120, "splits": 2, "corpora": ("tweets",)},
+    "pooling_contextual": {"documents": 120, "splits": 2, "corpora": ("tweets",)},
 }
 
 # what does not depend on which packages are installed

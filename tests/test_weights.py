@@ -231,3 +231,160 @@ def test_learned_weights_are_seeded():
 def test_optimal_accepts_what_the_position_models_offer():
     for positions in (Prefix(5, 2), SingleFactor([0.9, 0.1, 0.5]), Correlated(random_correlation(4, 2))):
         assert weights.optimal(positions.matrix).shape == (positions.length,)
+
+
+# of measured matrices, and of sequences
+
+
+def quotient(w, signal, noise):
+    return w @ signal @ w / (w @ noise @ w)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+def test_generalised_weights_maximise_the_quotient(ridge):
+    rng = np.random.default_rng(0)
+    signal, noise = (m @ m.T for m in rng.standard_normal((2, 6, 9)))
+    w = weights.generalised(signal, noise, ridge=ridge)
+    assert np.abs(w).sum() == pytest.approx(1)
+    assert w.sum() >= 0
+    ridged = noise + ridge * np.trace(noise) / 6 * np.eye(6)
+    best = quotient(w, signal, ridged)
+    assert all(quotient(v, signal, ridged) < best for v in rng.standard_normal((200, 6)))
+    np.testing.assert_allclose(weights.generalised(3 * signal, 7 * noise, ridge=ridge), w, atol=1e-12)
+    # the twin: noise without its off-diagonal part is another problem
+    alone = weights.generalised(signal, np.diag(np.diag(noise)), ridge=ridge)
+    assert quotient(alone, signal, ridged) < 0.9 * best
+
+
+def test_generalised_weights_subtract_what_only_carries_shared_noise():
+    # signal at position 0 only, noise of correlation c: w is proportional to (1, -c)
+    for c in (0.0, 0.5, 0.9):
+        w = weights.generalised([[1.0, 0.0], [0.0, 0.0]], [[1.0, c], [c, 1.0]], ridge=0.0)
+        np.testing.assert_allclose(w, np.array([1, -c]) / (1 + c), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("signal", "noise", "message"),
+    [
+        (np.eye(2), np.eye(3), r"signal and noise must have one shape, got \(2, 2\) and \(3, 3\)"),
+        (np.eye(2), np.zeros((2, 2)), r"noise must have a positive trace, got 0"),
+        (-np.eye(2), np.eye(2), r"signal must have a positive eigenvalue"),
+        (
+            np.eye(2),
+            np.array([[1.0, 2.0], [2.0, 1.0]]),
+            r"noise must be positive definite with its ridge, got ridge 0",
+        ),
+        (np.ones((2, 3)), np.eye(2), r"signal must be a square matrix, got shape \(2, 3\)"),
+        (np.eye(2) * np.nan, np.eye(2), r"signal must be finite"),
+        (np.array([[1.0, 1.0], [0.0, 1.0]]), np.eye(2), r"signal must be symmetric"),
+    ],
+)
+def test_generalised_names_what_is_wrong(signal, noise, message):
+    with pytest.raises(ValueError, match=message):
+        weights.generalised(signal, noise, ridge=0.0)
+
+
+@pytest.mark.parametrize("start", ["mean", "causal"])
+def test_alternating_weights_are_a_fixed_point(start):
+    table, tokens, _ = learning_problem([1.0, 1.0, 0, 0, 0, 1.0], samples=900)
+    w = weights.alternating(tokens, table=table, start=start)
+    x = table[tokens] - table[tokens].mean(axis=0)
+    z = np.einsum("ntd,t->nd", x, w)
+    along = x @ np.linalg.eigh(z.T @ z)[1][:, -1]
+    G = along.T @ along
+    np.fill_diagonal(G, 0)
+    top = np.linalg.eigh(G)[1][:, -1]
+    assert abs(top @ w) / np.linalg.norm(w) == pytest.approx(1, abs=1e-8)
+    assert w[[0, 1, 5]].sum() > 0.85
+    np.testing.assert_allclose(weights.alternating(table[tokens], start=start), w, atol=1e-6)
+
+
+def test_alternating_takes_the_first_tokens_of_those_that_have_them():
+    table, tokens, _ = learning_problem([1.0, 1.0, 0, 0, 0, 1.0], samples=300)
+    ragged = [*(row[:4] for row in tokens[:200]), *tokens[200:], *(row[:3] for row in tokens[:50])]
+    whole = weights.alternating(tokens[:, :4], table=table)
+    np.testing.assert_allclose(weights.alternating(ragged, table=table, length=4), whole, atol=1e-6)
+    with pytest.raises(ValueError, match="more than T = 6 sequences of at least so many tokens, got 6"):
+        weights.alternating(tokens[:6], table=table)
+    with pytest.raises(RuntimeError, match=r"alternating weights still move by .* after 1 rounds"):
+        weights.alternating(tokens, table=table, rounds=1)
+    with pytest.raises(ValueError, match="start must be one of 'mean', 'causal', got 'first'"):
+        weights.alternating(tokens, table=table, start="first")
+
+
+def many_classes(samples=900, seed=0):
+    """Three classes, told by position 1 alone."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, samples)
+    x = rng.standard_normal((samples, 4, 10))
+    x[:, 1, :3] += 2.5 * np.eye(3)[labels]
+    return x, labels
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_learned_weights_of_several_classes_and_of_vectors(relative):
+    x, labels = many_classes()
+    w = weights.learned(None, x, labels, relative=relative)
+    assert w[1] > 0.7
+    named = np.array(["a", "b", "c"])[labels]
+    np.testing.assert_allclose(weights.learned(None, x, named, relative=relative), w, atol=1e-12)
+    # the twin: labels of others
+    other = weights.learned(None, x, np.random.default_rng(1).permutation(labels), relative=True)
+    assert other[1] < 0.7
+    table, tokens, two = learning_problem([1.0, 0.5, 0.0], samples=200)
+    by_ids, by_vectors = (
+        weights.learned(t, s, two, relative=relative) for t, s in ((table, tokens), (None, table[tokens]))
+    )
+    np.testing.assert_allclose(by_ids, by_vectors, atol=1e-3)
+
+
+def relative_loss(x, labels, w, ridge):
+    z = np.einsum("ntd,t->nd", x, w)
+    z, Y = z - z.mean(axis=0), (labels[:, None] == np.unique(labels)).astype(float)
+    Y -= Y.mean(axis=0)
+    penalty = ridge * z.var(axis=0).mean()
+    b = np.linalg.solve(z.T @ z / len(Y) + penalty * np.eye(z.shape[1]), z.T @ Y / len(Y))
+    return ((Y - z @ b) ** 2).sum() / len(Y) + penalty * (b**2).sum()
+
+
+def equal_positions():
+    """Every position says the same of the class: equal weights are best."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice([-1, 1], 600)
+    x = rng.standard_normal((600, 8, 20))
+    x[:, :, 0] += 0.5 * labels[:, None]
+    return x, labels
+
+
+def test_the_relative_penalty_has_no_scale():
+    x, labels = many_classes()
+    w = weights.learned(None, x, labels, ridge=2.0, relative=True)
+    np.testing.assert_allclose(weights.learned(None, 10 * x, labels, ridge=2.0, relative=True), w, atol=1e-4)
+    least = relative_loss(x, labels, w, 2.0)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        moved = w * np.exp(0.05 * rng.standard_normal(4))
+        assert relative_loss(x, labels, moved / moved.sum(), 2.0) > least - 1e-6
+    # the twin: the penalty of fixed size has one
+    x, labels = equal_positions()
+    apart = weights.learned(None, x, labels, ridge=1.0) - weights.learned(None, 10 * x, labels, ridge=1.0)
+    assert np.abs(apart).max() > 0.01
+
+
+def test_a_penalty_of_fixed_size_rewards_concentration_alone():
+    # docs/theory/pooling_weights.md, section 6: positions in use, 1/kappa, of 8
+    x, labels = equal_positions()
+    used = {ridge: 1 / weights.kappa(weights.learned(None, x, labels, ridge=ridge)) for ridge in (0.1, 1, 10)}
+    assert 7 < used[0.1] < 8
+    assert 4 < used[1] < 6
+    assert used[10] < 1.1
+    for ridge in used:  # the same penalty at equal weights, where the variance is 1/8
+        w = weights.learned(None, x, labels, ridge=8 * ridge, relative=True)
+        assert 1 / weights.kappa(w) > 7.7
+
+
+def test_learned_names_what_is_wrong():
+    with pytest.raises(ValueError, match="tokens must differ between sequences"):
+        weights.learned(None, np.ones((30, 3, 2)), np.arange(30) % 2, relative=True)
+    with pytest.raises(ValueError, match="tolerance must be a finite number >= 0, got -1"):
+        weights.learned(*learning_problem([1.0, 0.5], samples=30), tolerance=-1)

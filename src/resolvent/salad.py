@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from resolvent.arguments import natural
 from resolvent.nulls import Null, permute_tokens, sampled_null
-from resolvent.token_moments import TokenMoments, position_weights
+from resolvent.token_moments import TokenMoments, position_weights, read_arrays, write_arrays
 
 __all__ = ["salad"]
 
@@ -165,34 +164,18 @@ def _alike(first: np.ndarray, again: np.ndarray) -> bool:
     return first.shape == again.shape and bool(np.abs(first - again).max() <= 1e-3 * np.abs(first).max())
 
 
-_KEPT = ("shift", "total", "scatter", "token_scatter")
-
-
 def _keep(path: Path, stamp: str, probe: np.ndarray, moments: dict[str, TokenMoments]) -> None:
     state: dict[str, Any] = {"stamp": np.array(stamp), "probe": probe}
     for name, m in moments.items():
-        if m.shift is None:
-            continue
-        state |= {f"{name}.{key}": getattr(m, key) for key in _KEPT}
-        state[f"{name}.count"] = np.array(m.count)
-        if m.keep:
-            state[f"{name}.pooled"] = np.concatenate(m.pooled)
-    part = path.with_name(f".{path.stem}.part.npz")
-    try:
-        np.savez(part, **state)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        state |= {f"{name}.{key}": value for key, value in m.state().items()}
+    write_arrays(path, state)
 
 
 def _restore(path: Path, stamp: str, probe: np.ndarray, moments: dict[str, TokenMoments]) -> None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            state = dict(kept)
-    except Exception as error:
-        raise ValueError(
-            f"checkpoint {str(path)!r} is damaged ({error}): remove it to start again"
-        ) from error
+        state = read_arrays(path)
+    except ValueError as error:
+        raise ValueError(f"checkpoint {error}: remove it to start again") from error
     if str(state.get("stamp")) != stamp:
         raise ValueError(
             f"checkpoint {str(path)!r} belongs to other documents or settings: remove it or name another"
@@ -201,11 +184,8 @@ def _restore(path: Path, stamp: str, probe: np.ndarray, moments: dict[str, Token
         raise ValueError(
             f"checkpoint {str(path)!r} belongs to other vectors of encode: remove it or name another"
         )
-    for name, m in moments.items():
-        if f"{name}.count" not in state:
-            continue
-        for key in _KEPT:
-            setattr(m, key, state[f"{name}.{key}"])
-        m.count = int(state[f"{name}.count"])
-        if m.keep:
-            m.pooled = [state[f"{name}.pooled"]]
+    for name in moments:
+        own = {
+            key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")
+        }
+        moments[name] = TokenMoments.from_state(own)

@@ -42,6 +42,8 @@ FIGURES = {
     "spurious_outlier": "Extra 19",
     "depth_similarity": "Extra 20",
     "elliptical_claims": "Extra 21",
+    "pooling_static": "Extra 22",
+    "pooling_contextual": "Extra 23",
 }
 
 
