@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import pickle
 import random
 import signal
 import subprocess
@@ -148,8 +149,6 @@ def test_arrays_and_lists(tmp_path):
 
 
 def test_mapped_arrays_are_shipped_as_places_and_others_as_their_rows(tmp_path):
-    import pickle
-
     big = np.zeros((20_000, 16), dtype=np.int64)
     big[:, 0] = np.arange(20_000) % 50
     np.save(tmp_path / "ids.npy", big)
@@ -164,7 +163,8 @@ def test_mapped_arrays_are_shipped_as_places_and_others_as_their_rows(tmp_path):
     np.testing.assert_array_equal(next(iter(shard)).X, big[2005:3005])
     shards = list(open_source(big, batch_size=1000, shard_size=1000).split())
     assert len(pickle.dumps(shards[7])) < 140_000
-    assert next(open_source(written(columns(ROWS), tmp_path / "a.parquet")).split()).payload == 0
+    in_file = next(open_source(written(columns(ROWS), tmp_path / "a.parquet")).split())
+    assert len(pickle.dumps(in_file)) < 1000
 
 
 def test_folders_and_lists_of_files(tmp_path):
@@ -836,3 +836,102 @@ def test_a_dead_cluster_is_an_error_and_no_hang(how, tmp_path):
             client.close()
             cluster.close()
     assert_same_bits(accumulate(slow(0), EMPTY, table=TABLE, checkpoint=path).moments, EXPECTED)
+
+
+# what is easily counted wrong
+
+
+def test_masks_of_any_type_count_or_are_refused(tmp_path):
+    ids, mask = padded(ROWS)
+    wanted = direct(ROWS)
+    for kind, given in (("bool", mask.astype(bool)), ("int8", mask)):
+        table = pa.table(
+            {
+                "input_ids": ids.tolist(),
+                "attention_mask": pa.array(given.tolist(), pa.list_(pa.type_for_alias(kind))),
+                "label": LABELS,
+            }
+        )
+        path = written(table, tmp_path / f"{kind}.parquet")
+        assert_close(accumulate(path, EMPTY, table=TABLE).moments, wanted)
+    added = np.where(mask, 0.0, -1e9)
+    table = pa.table({"input_ids": ids.tolist(), "attention_mask": added.tolist()})
+    with pytest.raises(ValueError, match=r"got 'attention_mask' of list<.*double>"):
+        accumulate(table, EMPTY, table=TABLE)
+    table = pa.table({"input_ids": ids.tolist(), "attention_mask": added.astype(int).tolist()})
+    for source in (iter([(ids, added)]), [table]):
+        with pytest.raises(ValueError, match=r"(attention_)?mask must be boolean, or zeros and ones, got -1"):
+            accumulate(source, EMPTY, table=TABLE)
+
+
+def test_tables_of_arrow_and_what_tokenizers_return():
+    wanted, table = direct(ROWS), columns(ROWS)
+    ragged = {
+        "input_ids": [row.tolist() for row in ROWS],
+        "attention_mask": [[1] * len(row) for row in ROWS],
+        "label": LABELS,
+    }
+    ids, mask = padded(ROWS)
+    full = {"input_ids": ids, "attention_mask": mask, "label": LABELS}
+    for source in (table, table.to_batches(max_chunksize=30), table.to_reader(), ragged, [ragged], full):
+        assert_close(accumulate(source, EMPTY, table=TABLE).moments, wanted)
+    assert_close(accumulate(iter([[], (ids, mask, LABELS), ids[:0]]), EMPTY, table=TABLE).moments, wanted)
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="an iterable of batches, got DataFrame"):
+        accumulate(pandas.DataFrame(ids), EMPTY, table=TABLE)
+    short = {**ragged, "attention_mask": [[1]] * len(ROWS)}
+    with pytest.raises(ValueError, match="mask must be as long as X"):
+        accumulate(short, EMPTY, table=TABLE)
+    with pytest.raises(ValueError, match=r"labels must be one for each of \d+ sequences"):
+        accumulate(iter([(ids, mask, LABELS[1:])]), EMPTY, table=TABLE)
+    with pytest.raises(ValueError, match="none in sample 1"):
+        accumulate(iter([[[1, 2], [], [3]]]), TokenMoments.empty("mean", T), table=TABLE)
+
+
+def test_what_cannot_be_is_refused_before_anything_runs(tmp_path):
+    ids, _ = padded(ROWS)
+    with pytest.raises(ValueError, match="checkpoint must be in a folder that exists, got"):
+        accumulate(ids, EMPTY, table=TABLE, checkpoint=tmp_path / "no" / "a.npz")
+    with pytest.raises(ValueError, match="moments must be TokenMoments"):
+        accumulate(ids, 3, table=TABLE)
+    with pytest.raises(ValueError, match="shard_size must be None where source is open already"):
+        accumulate(open_source(ids), EMPTY, table=TABLE, shard_size=3)
+
+
+def test_a_checkpoint_of_other_labels_or_mask_is_refused(tmp_path):
+    path = tmp_path / "pass.npz"
+    ids, mask = padded(ROWS)
+    wrong = ids.copy()
+    wrong[-1, 0] = V
+    with pytest.raises(ValueError, match="ids from 0"):
+        accumulate(wrong, EMPTY, table=TABLE, checkpoint=path, mask=mask, labels=LABELS, **OPTIONS)
+    for other in ({"labels": LABELS[::-1]}, {"mask": np.ones_like(mask)}):
+        settings = OPTIONS | {"mask": mask, "labels": LABELS} | other
+        with pytest.raises(ValueError, match="one of other work, which differs in: source"):
+            accumulate(ids, EMPTY, table=TABLE, checkpoint=path, **settings)
+    done = accumulate(ids, EMPTY, table=TABLE, checkpoint=path, mask=mask, labels=LABELS, **OPTIONS)
+    assert_close(done.moments, direct(ROWS))
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("resolvent.accumulate.write_arrays", full)
+    ids, _ = padded(ROWS)
+    settings = OPTIONS | {"checkpoint": tmp_path / "a.npz", "labels": LABELS, "every": 0}
+    with pytest.raises(OSError, match="No space left") as caught:
+        accumulate(ids, EMPTY, table=TABLE, **settings)
+    assert caught.value.accumulated.moments.count == OPTIONS["shard_size"]
+    assert "in error.accumulated alone" in caught.value.__notes__[0]
+
+
+def test_parts_of_other_checkpoints_stay(tmp_path):
+    ids, mask = padded(ROWS)
+    theirs, ours = tmp_path / ".a.b.12.part.npz", tmp_path / ".a.12.part.npz"
+    for path in (theirs, ours):
+        path.touch()
+    settings = {"mask": mask, "labels": LABELS, "checkpoint": tmp_path / "a.npz"}
+    accumulate(ids, EMPTY, table=TABLE, **settings)
+    assert theirs.exists()
+    assert not ours.exists()

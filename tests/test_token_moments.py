@@ -337,3 +337,48 @@ def test_without_warnings_where_a_class_is_missing():
         warnings.simplefilter("error")
         m = made(ROWS, np.minimum(LABELS, 1))
         assert np.isfinite(m.between()).all()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "u4", "u8", ">i4", ">i8"])
+def test_ids_of_any_type(dtype):
+    """More tokens than the type can count."""
+    ids = RNG.integers(0, V, (100, T))
+    made, wanted = (
+        TokenMoments.empty("mean", T, gram=True, vocabulary=V).add(own, table=TABLE)
+        for own in (ids.astype(dtype), ids)
+    )
+    for name, value in wanted.sums.items():
+        np.testing.assert_array_equal(made.sums[name], value)
+
+
+@pytest.mark.parametrize("dtype", [">f8", "g"])
+def test_double_precision_stays(dtype):
+    x = TABLE[RNG.integers(0, V, (100, T))]
+    assert TokenSequences(x.astype(dtype), None, None, None).combine(np.ones(400)).dtype == np.float64
+    made, wanted = (TokenMoments.empty("mean", T).add(own).covariance() for own in (x.astype(dtype), x))
+    np.testing.assert_array_equal(made, wanted)
+
+
+def test_what_numbers_do_not_hold_is_refused():
+    x = np.float32(1e25) * RNG.standard_normal((20, 3), dtype=np.float32)
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="sums and squares float32 can hold"):
+        TokenMoments.empty("mean", T).add(x)
+
+
+def test_empty_lists_ids_above_the_vocabulary_and_masks_to_be_added():
+    moments = TokenMoments.empty("mean", T, vocabulary=V)
+    with pytest.raises(SequenceError, match="none in sample 1"):
+        moments.add([[1, 2], [], [3]], table=TABLE)
+    with pytest.raises(ValueError, match=f"vocabulary must be above all ids, got 5 and id {V - 1}"):
+        TokenMoments.empty("mean", T, vocabulary=5).add([[V - 1, 2]], table=TABLE)
+    with pytest.raises(ValueError, match="mask must be boolean, or zeros and ones, got -inf"):
+        moments.add(np.zeros((1, 2), dtype=int), mask=[[0.0, -np.inf]], table=TABLE)
+    assert not moments.count
+
+
+def test_few_sequences_of_many_classes_have_a_covariance():
+    moments = TokenMoments.empty("mean", T, classes=50).add(
+        RNG.standard_normal((10, T, D)), labels=np.arange(10)
+    )
+    assert moments.covariance().shape == moments.noise().shape == (D, D)
+    assert moments.design_effect > 0

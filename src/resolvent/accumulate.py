@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
@@ -125,6 +126,8 @@ def accumulate(
     """
     if client is not None and n_jobs is not None:
         raise ValueError("n_jobs must be None where there is a client")
+    if not isinstance(moments, TokenMoments):
+        raise ValueError(f"moments must be TokenMoments, such as .empty('mean', 64), got {moments!r}")
     every, timeout = number("every", every, least=0), number("timeout", timeout, above=0)
     given = open_source(source, skip_damaged=skip_damaged, **options)
     table = _handle(table)
@@ -161,6 +164,8 @@ class _Pass:
         self.path = None if path is None else Path(path)
         if self.path is not None and self.path.suffix != ".npz":
             raise ValueError(f"checkpoint must end in .npz, got {str(path)!r}")
+        if self.path is not None and not self.path.parent.is_dir():
+            raise ValueError(f"checkpoint must be in a folder that exists, got {str(path)!r}")
         self.now, self.begun, self.written = _Now(Accumulated(moments)), moments.count, time.monotonic()
         self.settings = {
             "moments": digest([np.atleast_1d(value) for value in moments.state().values()]),
@@ -171,8 +176,10 @@ class _Pass:
         """The shards that are not merged yet; the checkpoint is read and compared here."""
         shards = self.source.split()
         if self.path is not None:
-            for part in self.path.parent.glob(f".{self.path.stem}.*.part.npz"):
-                part.unlink(missing_ok=True)  # of a process that was killed as it wrote
+            own = re.compile(rf"\.{re.escape(self.path.stem)}\.\d+\.part\.npz")
+            for part in self.path.parent.glob(".*.part.npz"):
+                if own.fullmatch(part.name):
+                    part.unlink(missing_ok=True)  # of a process that was killed as it wrote
         if self.path is None or not self.path.exists():
             return shards
         try:
@@ -226,14 +233,13 @@ class _Pass:
                     self._write()
             return self._end()
         except BaseException as error:
-            if self.path is not None and self.now.seen:
-                self._write()
             error.accumulated = self.now.done  # type: ignore[attr-defined]
+            kept = self._kept()
             if isinstance(error, GoneError):
-                gone = RuntimeError(f"{error}; {self._kept()}")
+                gone = RuntimeError(f"{error}; {kept}")
                 gone.accumulated = self.now.done  # type: ignore[attr-defined]
                 raise gone from error
-            error.add_note(self._kept())
+            error.add_note(kept)
             raise
         finally:
             results.close()  # which ends what has been handed out
@@ -262,9 +268,15 @@ class _Pass:
         self.written = time.monotonic()
 
     def _kept(self) -> str:
+        """Write the checkpoint, where there is one, and say where everything is."""
         what = f"{self.now.done.moments.count} sequences of {self.now.done.shards} shards"
         if self.path is None:
             return f"{what} are in error.accumulated; with a checkpoint, the pass could go on from there"
+        try:
+            if self.now.seen:
+                self._write()
+        except OSError as error:
+            return f"{what} are in error.accumulated alone: {str(self.path)!r} cannot be written ({error})"
         return f"{what} are kept in {str(self.path)!r}: call again with this checkpoint to go on"
 
     def _end(self) -> Accumulated:

@@ -230,7 +230,7 @@ def _columns(path: Path, column: str | None, kinds: str) -> np.ndarray:
     schema, batches = _batches(path)
     if len(set(schema.names)) < len(schema.names):
         raise _RefusedError(f"{str(path)!r} must not have two columns of one name: {', '.join(schema.names)}")
-    lists = [field.name for field in schema if _is_number(_inside(field.type), kinds)]
+    lists = [field.name for field in schema if _is_number(items_of(field.type), kinds)]
     wanted = "floating" if kinds == "f" else "whole"
     if column is not None or lists:
         column = _chosen(path, "column", column, schema.names, lists)
@@ -286,7 +286,7 @@ def _batches(path: Path) -> tuple[Any, Callable[[list[str]], Iterator[Any]]]:
     )
 
 
-def _inside(kind: Any) -> Any:
+def items_of(kind: Any) -> Any:
     """Type of the items of a list type, or None."""
     import pyarrow as pa
 

@@ -129,7 +129,7 @@ class TokenMoments:
             value is not finite (the first such sequence is named).
         """
         if table is None and isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f":
-            new = self._of_pooled(X.astype(np.float32 if X.dtype == np.float16 else X.dtype))
+            new = self._of_pooled(X.astype(np.float32 if X.dtype.itemsize <= 4 else np.float64))
         else:
             new = self.of(TokenSequences(X, mask, table, dtype=None), labels)
         merged = self + new
@@ -158,13 +158,11 @@ class TokenMoments:
             new.pooled = [z.astype(float)]
         z -= shift
         total = ones @ z
-        if not np.isfinite(total).all():
+        scatter = z.T @ z
+        if not (np.isfinite(total).all() and np.isfinite(scatter.trace())):
             raise _overflow(z)
-        new.sums = {
-            "shift": shift.astype(float),
-            "total": total.astype(float),
-            "scatter": (z.T @ z).astype(float),
-        }
+        kept = {"shift": shift, "total": total, "scatter": scatter}
+        new.sums = {name: value.astype(float) for name, value in kept.items()}
         return new
 
     def of(self, data: TokenSequences, labels: Any = None) -> TokenMoments:
@@ -297,7 +295,7 @@ class TokenMoments:
         return flat @ flat.T
 
     def _need(self, what: str) -> None:
-        least = self.classes + 1
+        least = self.classes + 1 if what == "gram" else 2
         held = self.count if what == "count" else self.position_count
         asked = {"gram": self.gram, "noise_sums": self.noise_sums}.get(what, True)
         if not asked:
@@ -343,7 +341,9 @@ def _overflow(z: np.ndarray) -> ValueError:
     bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
     if bad.size:
         return SequenceError("X must be finite, got NaN or infinite entries in sequence", int(bad[0]))
-    return ValueError(f"X must hold numbers whose sum {z.dtype} can hold, got up to {np.abs(z).max()}")
+    return ValueError(
+        f"X must hold numbers whose sums and squares {z.dtype} can hold, got up to {np.abs(z).max()}"
+    )
 
 
 def write_arrays(path: Path, state: dict[str, np.ndarray]) -> None:

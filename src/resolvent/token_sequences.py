@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Panels", "Ragged", "SequenceError", "TokenSequences", "whitening"]
+__all__ = ["Panels", "Ragged", "SequenceError", "TokenSequences", "boolean", "whitening"]
 
 BLOCK = 2**22  # entries of the tokens in hand: 32 MiB
+LEAST = "X must hold at least one token in each sample, got"
 
 
 class SequenceError(ValueError):
@@ -61,7 +62,8 @@ class Ragged:
     @classmethod
     def of(cls, rows: list[np.ndarray]) -> Ragged:
         """From an array for each sequence."""
-        return cls(np.concatenate(rows), np.r_[0, np.cumsum([len(row) for row in rows])])
+        full = [row for row in rows if len(row)] or rows or [np.empty(0, dtype=int)]  # [] would be of floats
+        return cls(np.concatenate(full), np.r_[0, np.cumsum([len(row) for row in rows], dtype=int)])
 
     @classmethod
     def joined(cls, parts: list[Ragged]) -> Ragged:
@@ -78,13 +80,17 @@ class TokenSequences:
     """Tokens in a row, whatever form X had: sequence i is tokens starts[i] … starts[i+1] − 1."""
 
     def __init__(self, X: Any, mask: Any, table: Any, dtype: Any = float) -> None:
-        ragged = isinstance(X, list | tuple | Ragged) or (isinstance(X, np.ndarray) and X.dtype == object)
+        X = X if isinstance(X, list | tuple | Ragged) else _array(X)
+        ragged = not isinstance(X, np.ndarray) or (X.dtype == object and X.ndim == 1)
         if isinstance(X, Ragged):
             parts = [X.values[X.offsets[0] : X.offsets[-1]]]
         else:
-            parts = [np.asarray(x) for x in X] if ragged else [np.asarray(X)]
+            parts = [_array(x) for x in X] if ragged else [X]
         self.whole = isinstance(X, Ragged)  # all tokens are in one part already
         depth = (1 if table is not None else 2) + (not ragged)
+        empty = next((i for i, part in enumerate(parts) if ragged and part.shape == (0,)), None)
+        if empty is not None and len(parts) > 1:  # whatever type it has
+            raise SequenceError(f"{LEAST} none in sample", empty)
         if any(
             part.ndim != depth or part.dtype.kind not in ("iuf" if table is None else "iu") for part in parts
         ):
@@ -100,12 +106,11 @@ class TokenSequences:
         if ragged and mask is not None:
             raise ValueError("mask must be None where X is a sequence of arrays, which hold no padding")
         if not ragged:
-            real = np.ones(parts[0].shape[:2], dtype=bool) if mask is None else np.asarray(mask)
-            if real.shape != parts[0].shape[:2] or (real.dtype != bool and not np.isin(real, (0, 1)).all()):
-                raise ValueError(
-                    f"mask must be boolean and of shape {parts[0].shape[:2]}, as X, got {real.shape}"
-                )
-            self.real = real.astype(bool, copy=False)
+            shape = parts[0].shape[:2]
+            real = np.ones(shape, dtype=bool) if mask is None else np.asarray(mask)
+            if real.shape != shape:
+                raise ValueError(f"mask must be boolean and of shape {shape}, as X, got {real.shape}")
+            self.real = boolean(real)
             self.padless = mask is None or bool(self.real.all())
         if isinstance(X, Ragged):
             self.lengths = np.diff(X.offsets)
@@ -114,11 +119,10 @@ class TokenSequences:
         else:
             self.lengths = self.real.sum(axis=1)
         self.n = self.lengths.size
-        least = "X must hold at least one token in each sample, got"
         if not self.n:
-            raise ValueError(f"{least} no sample")
+            raise ValueError(f"{LEAST} no sample")
         if not self.lengths.min():
-            raise SequenceError(f"{least} none in sample", int(self.lengths.argmin()))
+            raise SequenceError(f"{LEAST} none in sample", int(self.lengths.argmin()))
         self.starts = np.r_[0, np.cumsum(self.lengths)]
         self.table = None
         widths = {part.shape[-1] for part in parts}
@@ -133,6 +137,9 @@ class TokenSequences:
                 place = int(np.flatnonzero((ids < 0) | (ids >= len(table)))[0])
                 got = f"got {ids.min()} to {ids.max()}, first in sequence"
                 raise SequenceError(f"X must hold ids from 0 to {len(table) - 1}, {got}", self._at(place))
+            if ids.dtype not in (np.int32, np.int64) or self.starts[-1] >= 2**31:
+                # sparse matrices take no other kind, nor one that does not hold the number of tokens
+                ids = ids.astype(np.int32 if max(len(table), self.starts[-1]) < 2**31 else np.int64)
             if isinstance(table, Panels):
                 pass
             elif len(table) > ids.size:  # do not copy what no token needs
@@ -214,6 +221,8 @@ class TokenSequences:
         if self.table is None:
             raise ValueError("X must be ids, with a table, for tokens to be counted, got token vectors")
         ids = self.ids if self.names is None else self.names[self.ids]
+        if ids.max() >= vocabulary:
+            raise ValueError(f"vocabulary must be above all ids, got {vocabulary} and id {ids.max()}")
         return np.bincount(ids, minlength=vocabulary)
 
     def first(self, which: np.ndarray, length: int) -> TokenSequences:
@@ -287,11 +296,27 @@ class Panels:
         return out
 
 
+def boolean(mask: np.ndarray, name: str = "mask") -> np.ndarray:
+    """A mask of whatever type as a boolean one; one to be added to scores would mean the opposite."""
+    if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
+        other = mask[~np.isin(mask, (0, 1))].flat[0]
+        raise ValueError(f"{name} must be boolean, or zeros and ones, got {other}")
+    return mask.astype(bool, copy=False)
+
+
+def _array(x: Any) -> np.ndarray:
+    try:
+        return np.asarray(x)
+    except (TypeError, RuntimeError) as error:  # of PyTorch: bfloat16, gradients, another device
+        raise ValueError(
+            f"X must be of arrays that NumPy can take over, got {type(x).__name__}: {error}"
+        ) from error
+
+
 def _typed(x: np.ndarray, dtype: Any) -> np.ndarray:
-    """As `dtype`; None keeps floating numbers as they are, but for half precision, which is too coarse to sum in."""
+    """As `dtype`; None keeps single and double precision (half is too coarse to sum in), in the machine's byte order."""
     if dtype is None:
-        kept = x.dtype in (np.float32, np.float64)
-        dtype = x.dtype if kept else np.float32 if x.dtype.kind == "f" else np.float64
+        dtype = np.float32 if x.dtype.kind == "f" and x.dtype.itemsize <= 4 else np.float64
     return x.astype(dtype, copy=False)
 
 

@@ -31,7 +31,12 @@ PENALTIES = tuple(10.0**k for k in range(-2, 5))  # of standardised features
 
 def class_labels(y: Any, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Class numbers and classes; None where y holds no class labels."""
-    if y is None or type_of_target(y) not in ("binary", "multiclass"):
+    if y is None:
+        return None, None
+    missing = _first_missing(np.array(y, dtype=object) if isinstance(y, list | tuple) else np.asarray(y))
+    if missing is not None:
+        raise ValueError(f"y must hold a label for each sequence, got none for sequence {missing}")
+    if type_of_target(y) not in ("binary", "multiclass"):
         return None, None
     classes, labels = np.unique(column_or_1d(y), return_inverse=True)
     if labels.size != n or classes.size < 2:
@@ -41,18 +46,30 @@ def class_labels(y: Any, n: int) -> tuple[np.ndarray | None, np.ndarray | None]:
     return labels, classes
 
 
+def _first_missing(y: np.ndarray) -> int | None:
+    """The first that is None or NaN, of a row of labels."""
+    if y.ndim != 1 or y.dtype.kind not in "fO":
+        return None
+    kinds = ("NoneType", "NAType", "NaTType")
+    gone = np.isnan(y) if y.dtype.kind == "f" else [type(own).__name__ in kinds or own != own for own in y]
+    return int(np.argmax(gone)) if np.any(gone) else None
+
+
 def labels_among(known: np.ndarray, y: Any, n: int) -> np.ndarray:
     """Numbers of the labels in a list of classes."""
     if y is None:
         raise ValueError(f"y must hold {n} labels out of {known.tolist()}, got None")
     y = column_or_1d(y)
-    labels = np.searchsorted(known, y).clip(max=known.size - 1) if known.dtype.kind == y.dtype.kind else None
-    if y.size != n or labels is None:
-        raise ValueError(f"y must hold {n} labels out of {known.tolist()}, got {y.size} of {y.dtype}")
-    other = known[labels] != y
-    if other.any():
-        raise ValueError(f"y must hold {n} labels out of {known.tolist()}, got {y[other][0]}")
-    return labels
+    if y.size != n:
+        raise ValueError(f"y must hold {n} labels out of {known.tolist()}, got {y.size}")
+    # by equality, as Python sees it: 1, 1.0 and True are one label, whatever array holds them
+    place = {label: i for i, label in enumerate(known.tolist())}
+    different, inverse = np.unique(y, return_inverse=True)
+    numbers = [place.get(label) for label in different.tolist()]
+    for label, own in zip(different.tolist(), numbers):
+        if own is None:
+            raise ValueError(f"y must hold {n} labels out of {known.tolist()}, got {label!r}")
+    return np.array(numbers, dtype=int)[inverse]
 
 
 def folds_of(labels: np.ndarray, count: int, random_state: Any) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from resolvent import weights as weighting
@@ -171,7 +172,7 @@ class PositionalPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         data = TokenSequences(X, mask, self.table, dtype=None)
         labels, classes = (None, None) if self.method == "mean" else class_labels(y, data.n)
         if labels is None and self.method in LABELLED:
-            got = "None" if y is None else "continuous values"
+            got = "None" if y is None else f"{type_of_target(y)} values"
             raise ValueError(f"y must hold class labels for method {self.method!r}, got {got}")
         folds = [] if labels is None or not self.validate else folds_of(labels, self.cv, self.random_state)
         self.classes_ = classes if self.method == "supervised" else None
@@ -182,10 +183,9 @@ class PositionalPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             for rows in folds:
                 enough(int(full.sum() - full[rows].sum()), T, f" besides each of {self.cv} folds")
         parts, self.moments_ = list[TokenMoments](), None
-        if self.method in (*FIXED, *SEVERAL_PASSES):
-            with np.errstate(invalid="ignore"):
-                data.project(np.zeros(data.width))  # refuses what is not finite
-        else:
+        with np.errstate(invalid="ignore"):
+            data.project(np.zeros(data.width))  # refuses what is not finite
+        if self.method not in (*FIXED, *SEVERAL_PASSES):
             for rows in folds or [np.arange(data.n)]:
                 parts.append(empty.of(data.subset(rows), None if own is None else own[rows]))
             self.moments_ = sum(parts, empty)
@@ -267,6 +267,8 @@ class PositionalPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         True
         """
         self._check(one_pass=True)
+        if not isinstance(moments, TokenMoments):
+            raise ValueError(f"moments must be TokenMoments, got {type(moments).__name__}")
         T = moments.length
         if self.positions is not None and natural("positions", self.positions) != T:
             raise ValueError(f"moments must be of positions = {self.positions} positions, got {T}")
@@ -319,6 +321,8 @@ class PositionalPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             isinstance(self.gate, bool | np.bool_) or (isinstance(self.gate, str) and self.gate == "auto")
         ):
             raise ValueError(f"gate must be 'auto', True or False, got {self.gate!r}")
+        if not isinstance(self.validate, bool | np.bool_):
+            raise ValueError(f"validate must be True or False, got {self.validate!r}")
         if self.method.startswith("excess") and self.null is None:
             raise ValueError(
                 f"null must be given for method {self.method!r}, got None: sequences that say nothing, or their moments"

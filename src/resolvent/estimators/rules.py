@@ -95,6 +95,8 @@ class Rule:
     def _generalised(self, signal: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, str]:
         if np.linalg.eigvalsh(signal)[-1] <= 0:
             return weighting.mean(self.length), "uniform: no more signal than noise at any position"
+        if np.trace(noise) <= 1e-12 * np.trace(signal):  # nothing but rounding
+            return weighting.mean(self.length), "uniform: there is no noise at any position"
         return weighting.generalised(signal, noise, ridge=self.ridge), "most signal per unit of noise"
 
     def _learned(self, data: TokenSequences, labels: np.ndarray) -> tuple[np.ndarray, str]:
@@ -123,11 +125,17 @@ def rules_of(
 def null_moments(null: Any, table: Any, length: int, width: int) -> TokenMoments:
     """Moments of the null, which must be of as many positions and features as the sequences."""
     if not isinstance(null, TokenMoments):
-        null = TokenMoments.empty("mean", length, noise=False, gram=True).add(null, table=table)
+        try:
+            null = TokenMoments.empty("mean", length, noise=False, gram=True).add(null, table=table)
+        except ValueError as error:
+            raise ValueError(f"null: {error}") from error
     if null.length != length:
         raise ValueError(f"null must be of {length} positions, as X, got {null.length}")
     if null.width != width:
         raise ValueError(f"null must have {width} features a token, as X, got {null.width}")
+    if not null.gram:
+        raise ValueError("null must be moments made with gram=True, got gram=False")
+    enough(null.position_count, length, name="null")
     return null
 
 
@@ -145,9 +153,9 @@ def diagnostics(w: np.ndarray, moments: TokenMoments | None) -> dict[str, float]
     return out
 
 
-def enough(count: int, length: int, where: str = "") -> None:
+def enough(count: int, length: int, where: str = "", name: str = "X") -> None:
     """Refuse fewer sequences than positions."""
     if count <= length:
         raise ValueError(
-            f"X must hold more than T = {length} sequences of at least so many tokens{where}, got {count}"
+            f"{name} must hold more than T = {length} sequences of at least so many tokens{where}, got {count}"
         )

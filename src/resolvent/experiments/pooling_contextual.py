@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "missing", "run"]
 
 SIZES: dict[str, dict[str, Any]] = {
-    "quick": {"documents": 500, "splits": 4},
+    "quick": {"documents": 400, "splits": 4},
     "paper": {"documents": 1300, "splits": 10},
     "large": {"documents": 1800, "splits": 10},
 }
@@ -61,13 +61,10 @@ def run(scale: str, **options: Any) -> xarray.Dataset:
     size, here = SIZES[scale], corpora.available()
     default = ("bbc", "debian" if "debian" in here else "docstrings", "finefoods")
     names = [name for name in size.get("corpora", default) if name in here]
-    documents = size["documents"]
-    plain = [{"name": name, "documents": documents} for name in names]
-    salads = run_all(salad, plain, label="salad", **options)
     tasks = [
-        own | {"control": control, "splits": size["splits"], "null": null}
-        for own, null in zip(plain, salads)
-        for control in (("", "planted iid", "planted coherent") if own is plain[0] else ("",))
+        {"name": name, "control": control, "documents": size["documents"], "splits": size["splits"]}
+        for name in names
+        for control in (("", "planted iid", "planted coherent") if name == names[0] else ("",))
     ]
     pairs = run_all(measured, tasks, label="pooling transformer vectors", **options)
     cases = [
@@ -99,6 +96,7 @@ def text(name: str, documents: int) -> corpora.Corpus:
     return corpora.tokens(name, corpora.LENGTHS[name], limit=documents)
 
 
+@cache  # not an argument of what is cached on disk: controls of one corpus share it, and it is large to write down
 def salad(name: str, documents: int) -> list[TokenMoments]:
     """Moments of encoded documents of permuted tokens, one a layer."""
     ids, encode = permute_tokens(text(name, documents).tokens, seed=1), encoder(LAYERS, threads=1)
@@ -110,9 +108,7 @@ def salad(name: str, documents: int) -> list[TokenMoments]:
     return out
 
 
-def measured(
-    name: str, control: str, documents: int, splits: int, null: list[TokenMoments]
-) -> list[dict[str, Any]]:
+def measured(name: str, control: str, documents: int, splits: int) -> list[dict[str, Any]]:
     """Accuracies and weights of one case, one entry a layer."""
     labels, ids = text(name, documents).labels, planted(text(name, documents).tokens, control)
     encode = encoder(LAYERS, threads=1)
@@ -122,7 +118,7 @@ def measured(
     setting: dict[str, Any] = {"splits": splits, "informative": ids.shape[1] // 4 if control else None}
     return [
         compared(x.astype(np.float32), labels, METHODS, MEASURES, null=lambda train, m=m: m, **setting)
-        for x, m in zip(vectors, null)
+        for x, m in zip(vectors, salad(name, documents))
     ]
 
 
@@ -350,7 +346,7 @@ def drawn(dataset: xarray.Dataset, shown: Sequence[str], cases: Sequence[str], *
             values = own.weights.sel(pooling=name).values[: places.size]
             ax.plot(places, values, style, color=plots.COLOURS[colour], lw=1.5, label=name)
         ax.axhline(1, color=plots.COLOURS["grey"], lw=0.8)
-        ax.set_title(f"({'cdefgh'[i]}) {case}", fontsize=9.5)
+        ax.set_title(f"({'cdefgh'[i]}) " + str(case).replace(", layer", ",\nlayer"), fontsize=9.5)
         ax.set_xlabel("position")
     figure.axes[2].set_ylabel("weight × T (uniform: 1)")
     figure.legend(*figure.axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=len(shown))
@@ -374,7 +370,7 @@ def heat(ax: Axes, dataset: xarray.Dataset, measure: str, gated: bool) -> None:
             f"{level[i, 0]:.1f}" if j == 0 else f"{round(value, 1) + 0.0:+.1f}" if np.isfinite(value) else ""
         )
         strong = j > 0 and abs(t[i, j]) > dataset.attrs["critical"]
-        colour = "white" if abs(value) > 10 else "black"
+        colour = "white" if abs(value) > 9 else "black"
         weight = "bold" if strong else "normal"
         ax.text(j, i, words, ha="center", va="center", fontsize=8.5, color=colour, weight=weight)
     last, counts = len(methods), [("gate", dataset.gate.values)] if gated else []

@@ -69,11 +69,13 @@ class _Rows:
 
     @property
     def description(self) -> str:
-        x = self.arrays[0]
+        return " ".join(self._described(x) for x in self.arrays if x is not None)
+
+    def _described(self, x: Any) -> str:
         if isinstance(x, Mapped):
             return f"{Path(x.path).name} {x.dtype} {x.offset} {x.shape[1:]} {digest(x[self.first : self.first + 1])}"
         if isinstance(x, np.ndarray | list):
-            return digest(x)
+            return digest(x[self.first : self.first + self.count])
         return f"{getattr(x, 'dtype', '')} {tuple(x.shape[1:])} {self.first}"
 
 
@@ -88,11 +90,13 @@ def of_arrays(name: str, X: Any, mask: Any, labels: Any, size: int | None, part:
             raise ValueError(f"{word} must hold one entry for each of {n} sequences, got {got}")
     labels = None if labels is None else np.asarray(labels)
     row = np.asarray(X[0]).size if ragged and n else int(np.prod(X.shape[1:])) if not ragged else 1
-    size = size or max(1, min(BATCH, NUMBERS // max(row, 1)))
+    given, size = size is not None, size or max(1, min(BATCH, NUMBERS // max(row, 1)))
     part = part or 4 * size
-    chunks = getattr(X, "shards", None) or getattr(X, "chunks", None)
+    chunks, shards = getattr(X, "chunks", None), getattr(X, "shards", None)
     if chunks and isinstance(chunks[0], int):  # of zarr: each is read once
-        part = -(-part // chunks[0]) * chunks[0]
+        size = size if given else max(1, size // chunks[0]) * chunks[0]
+        whole = (shards or chunks)[0]
+        part = -(-max(part, size) // whole) * whole
     arrays = (Mapped.of(X), Mapped.of(mask), labels)
     shards = [
         Shard(name, a, min(part, n - a), _Rows.cut(arrays, a, min(part, n - a)), size)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.token_sequences import Ragged, SequenceError
+from resolvent.files import items_of
+from resolvent.token_sequences import Ragged, SequenceError, boolean
 
 __all__ = ["ColumnError", "Columns", "plan", "sequences"]
 
@@ -58,9 +59,11 @@ class Columns:
 
     def of(self, schema: Any, name: str = "source") -> tuple[str, str | None, str | None]:
         """Those of a table."""
-        lists = [f.name for f in schema if _items(f.type) is not None and _is_number(_items(f.type))]
+        lists = [f.name for f in schema if items_of(f.type) is not None and _is_number(items_of(f.type))]
         whole = [f.name for f in schema if _is_whole(f.type)]
-        mask = self._known("mask", self.mask, ["attention_mask"], lists, name, schema)
+        known = "attention_mask" if "attention_mask" in schema.names else None  # of another type: refused
+        masks = [f.name for f in schema if items_of(f.type) is not None and _is_flag(items_of(f.type))]
+        mask = self._known("mask", self.mask or known, [], masks, name, schema)
         labels = self._known("labels", self.labels, ["labels", "label"], whole, name, schema)
         others = [own for own in lists if own not in (mask, "attention_mask", "token_type_ids", "labels")]
         usual = ["input_ids"] if "input_ids" in others else others if len(others) == 1 else []
@@ -114,7 +117,7 @@ def sequences(table: Any, columns: Columns, name: str = "source") -> tuple[Any, 
             raise SequenceError(
                 f"{mask} must be as long as {tokens}, which it is not in sequence", int(wrong[0])
             )
-        values, real = values[offsets[0] : offsets[-1]], real[own[0] : own[-1]].astype(bool)
+        values, real = values[offsets[0] : offsets[-1]], boolean(real[own[0] : own[-1]], mask)
         offsets = offsets - offsets[0]
         if not real.all():
             values, offsets = values[real], np.r_[0, np.cumsum(real)][offsets]
@@ -153,7 +156,7 @@ def _flat(column: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
         _no_nulls(values, name)
         return values.to_numpy().reshape(-1, width), offsets
     _no_nulls(values, name)
-    return values.to_numpy(), offsets
+    return values.to_numpy(zero_copy_only=False), offsets  # which copies flags alone
 
 
 def _no_nulls(column: Any, name: str) -> None:
@@ -161,19 +164,10 @@ def _no_nulls(column: Any, name: str) -> None:
         raise ValueError(f"column {name!r} must not hold nulls, got {column.null_count}")
 
 
-def _items(kind: Any) -> Any:
-    """Type of the items of a list type, or None."""
-    import pyarrow as pa
-
-    kind = getattr(kind, "storage_type", kind)
-    nested = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return kind.value_type if any(test(kind) for test in nested) else None
-
-
 def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
-    inner = _items(kind)
+    inner = items_of(kind)
     return pa.types.is_integer(kind) if inner is None else pa.types.is_floating(inner)
 
 
@@ -181,6 +175,12 @@ def _is_whole(kind: Any) -> bool:
     import pyarrow as pa
 
     return pa.types.is_integer(kind)
+
+
+def _is_flag(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_boolean(kind) or pa.types.is_integer(kind)
 
 
 @dataclass(frozen=True)

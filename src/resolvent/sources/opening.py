@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,9 @@ def open_source(
     source : object
         An array of ids (n, L) or token vectors (n, L, d), in memory, memory-mapped or in zarr, or a list of such of
         one sequence each (ragged); a path, or list of paths, of ``.npy``, ``.parquet``, ``.arrow`` or ``.feather``
-        files, of folders of them or of zarr arrays; a Hugging Face ``Dataset`` or ``IterableDataset``; or any other
-        iterable of batches: arrays, (X, mask), (X, mask, labels) or mappings from names of columns.
+        files, of folders of them or of zarr arrays; a Hugging Face ``Dataset`` or ``IterableDataset``; an Arrow
+        table or dataset; one mapping from names of columns, as tokenizers return it; or any other iterable of
+        batches: arrays, (X, mask), (X, mask, labels), such mappings or Arrow batches.
     mask, labels : array or str, optional
         For arrays, arrays; else names of columns (by default ``attention_mask``, and ``labels`` or ``label`` where
         those are whole numbers).
@@ -77,6 +78,11 @@ def open_source(
     True
     """
     if isinstance(source, Source):
+        options = {"mask": mask, "labels": labels, "column": column}
+        options |= {"batch_size": batch_size, "shard_size": shard_size}
+        for word, value in options.items():
+            if value is not None:
+                raise ValueError(f"{word} must be None where source is open already: give it to open_source")
         return source
     size = None if batch_size is None else natural("batch_size", batch_size)
     part = None if shard_size is None else natural("shard_size", shard_size)
@@ -87,12 +93,20 @@ def open_source(
         return _files(source, Columns(column, mask, labels), size, part, skip_damaged)
     if module == "datasets":
         return _hugging(source, Columns(column, mask, labels), size or BATCH, part)
-    # a list of tuples or mappings is one of batches
-    if isinstance(source, list) and not any(isinstance(item, tuple | dict) for item in source):
+    if hasattr(source, "schema") and hasattr(source, "to_batches"):  # a table or dataset of Arrow
+        source = source.to_batches()
+    if isinstance(source, Mapping) or hasattr(source, "num_rows"):
+        source = [source]  # one batch
+    # a list of tuples, mappings or tables is one of batches
+    if isinstance(source, list) and not any(
+        isinstance(item, tuple | Mapping) or hasattr(item, "num_rows") for item in source
+    ):
         return of_arrays("source", source, mask, labels, size, part)
     if hasattr(source, "shape") and hasattr(source, "dtype"):
         return of_arrays("source", source, mask, labels, size, part)
-    if not isinstance(source, Iterable):
+    if not isinstance(source, Iterable) or hasattr(
+        source, "iloc"
+    ):  # a data frame would give its columns' names
         raise ValueError(
             f"source must be arrays, paths, a dataset or an iterable of batches, got {type(source).__name__}"
         )

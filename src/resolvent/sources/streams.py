@@ -10,7 +10,7 @@ import numpy as np
 
 from resolvent.sources.columns import ColumnError, Columns, sequences
 from resolvent.sources.shards import BATCH, NUMBERS, Batch, Shard, digest
-from resolvent.token_sequences import Ragged
+from resolvent.token_sequences import Ragged, boolean
 
 __all__ = ["Stream"]
 
@@ -26,7 +26,7 @@ class _Held:
 
     @property
     def description(self) -> str:
-        return digest(self.batch.X)
+        return " ".join(digest(x) for x in self.batch if x is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class Stream:
         held, first, count, numbers = list[Batch](), 0, 0, 0
         for item in self.items:
             batch = _flattened(item, self.columns)
+            if not batch.n:
+                continue
             if held and type(batch.X) is not type(held[0].X):
                 raise ValueError("source must hold batches of one kind, got tokens and pooled vectors")
             held.append(batch)
@@ -75,12 +77,12 @@ def _flattened(item: Any, columns: Columns) -> Batch:
         X, mask, labels = (*item, None)[:3]
     else:
         X = item
+    if labels is not None and np.shape(labels) != (len(X),):
+        raise ValueError(f"labels must be one for each of {len(X)} sequences, got shape {np.shape(labels)}")
     labels = None if labels is None else np.asarray(labels)
     rows = [np.asarray(row) for row in X] if isinstance(X, list) else None
-    if rows is not None and len({row.shape for row in rows}) > 1:
-        if mask is not None:
-            raise ValueError("mask must be None where X is ragged, which holds no padding")
-        return Batch(Ragged.of(rows), None, labels)
+    if rows is not None and (len({row.shape for row in rows}) > 1 or not rows):
+        return Batch(Ragged.of(rows if mask is None else _real(rows, mask)), None, labels)
     x = np.asarray(X if rows is None else rows)
     if x.ndim == 2 and x.dtype.kind == "f":  # pooled
         return Batch(x, None, labels)
@@ -92,9 +94,17 @@ def _flattened(item: Any, columns: Columns) -> Batch:
         real = np.asarray(mask)
         if real.shape != x.shape[:2]:
             raise ValueError(f"mask must be of shape {x.shape[:2]}, as X, got {real.shape}")
-        real = real.astype(bool)
+        real = boolean(real)
         lengths, flat = real.sum(axis=1), x[real]
     return Batch(Ragged(flat, np.r_[0, np.cumsum(lengths)]), None, labels)
+
+
+def _real(rows: list[np.ndarray], mask: Any) -> list[np.ndarray]:
+    """Rows of several lengths without padding."""
+    masks = [np.asarray(own) for own in mask]
+    if [own.shape for own in masks] != [row.shape[:1] for row in rows]:
+        raise ValueError("mask must be as long as X for each sequence, where these are of several lengths")
+    return [row[boolean(own)] for row, own in zip(rows, masks)]
 
 
 def _joined(held: list[Batch]) -> Batch:

@@ -188,6 +188,10 @@ def alternating(
     from scipy import linalg
 
     data, length = _full(X, mask, table, length)
+    if data.n <= length:
+        raise ValueError(
+            f"X must hold more than T = {length} sequences of at least so many tokens, got {data.n}"
+        )
     one_of("start", start, ("mean", "causal"))
     w = mean(length) if start == "mean" else causal(length)
     for _ in range(natural("rounds", rounds)):
@@ -321,10 +325,8 @@ def _full(X: Any, mask: Any, table: Any, length: int | None) -> tuple[TokenSeque
     data = X if isinstance(X, TokenSequences) else TokenSequences(X, mask, table, dtype=None)
     length = int(data.lengths.max()) if length is None else natural("length", length)
     kept = np.flatnonzero(data.lengths >= length)
-    if kept.size <= length:
-        raise ValueError(
-            f"X must hold more than T = {length} sequences of at least so many tokens, got {kept.size}"
-        )
+    if not kept.size:
+        raise ValueError(f"X must hold sequences of at least T = {length} tokens, got none")
     if (data.lengths != length).any():
         data = data.first(kept, length)
     return data, length
