@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from resolvent import PooledRidge, PooledSequences, Prefix, SingleFactor, ridge_accuracy, spikes
-from resolvent.compare import ALLOWANCE
+from resolvent.compare import ALLOWANCE, QUANTITIES, expected_at_size
 from resolvent.models import Prediction, Simulation, ridge
 from resolvent.models.ridge import RidgePrediction, RidgeSimulation
 
@@ -26,14 +26,12 @@ def agrees(values, predicted, allowance):
     return abs(np.mean(values) - predicted) <= cases.STANDARD_ERRORS * standard_error(values) + allowance
 
 
-def agreement(draws, prediction, dimension):
-    """Whether means over draws agree with a prediction: (top eigenvalue or None, overlap)."""
-    outlier = prediction.outlier
-    top = [draw.top_eigenvalue for draw in draws]
-    overlap = [draw.overlap for draw in draws]
+def agreement(draws, model):
+    """Whether means over draws agree with what a model expects at its size: (top eigenvalue or None, overlap)."""
+    (top, _, overlap), (some, _, more) = expected_at_size(model)
     return (
-        None if np.isnan(outlier) else agrees(top, outlier, ALLOWANCE * outlier / dimension),
-        agrees(overlap, prediction.overlap, ALLOWANCE / dimension),
+        None if np.isnan(model.predict().outlier) else agrees([d.top_eigenvalue for d in draws], top, some),
+        agrees([d.overlap for d in draws], overlap, more),
     )
 
 
@@ -141,7 +139,7 @@ def test_prediction_and_simulation_share_names():
 
 @cases.every_model
 def test_prediction_is_assembled_from_the_spikes(model):
-    prediction = model.predict()
+    prediction = model.predict(theory="infinite length")
     w, R = model.pooling_weights, model.positions.matrix
     assert prediction.kappa == pytest.approx(w @ w)
     assert prediction.alpha == pytest.approx(w @ R @ w)
@@ -188,13 +186,17 @@ SETTINGS = cases.random_settings()
 @pytest.mark.parametrize("model", SETTINGS, ids=range(len(SETTINGS)))
 def test_random_settings_follow_the_theory(model):
     draws = [model.simulate(seed) for seed in SEEDS]
-    prediction = model.predict()
-    top, overlap = agreement(draws, prediction, model.dimension)
-    assert top in (True, None)
-    assert overlap
-    # what sits at the edge fluctuates, and is biased, at the Tracy-Widom scale d^(−2/3)
-    edge = [d.second_eigenvalue if top else d.top_eigenvalue for d in draws]
-    assert np.mean(edge) == pytest.approx(prediction.edge, rel=4 * model.dimension ** (-2 / 3))
+    values, allowance = expected_at_size(model)
+    bars, drawn = model.predict().error_bars, np.array([[getattr(d, q) for q in QUANTITIES] for d in draws])
+    above = not np.isnan(bars.outlier.value)
+    errors = [
+        bars.outlier.standard_error if above else bars.edge.standard_error,
+        bars.edge.standard_error if above else np.nan,
+        bars.overlap.standard_error,
+    ]
+    # as spread as predicted, where the theory has a standard error
+    errors = np.where(np.isfinite(errors), errors, drawn.std(axis=0, ddof=1)) / np.sqrt(len(draws))
+    assert (np.abs(drawn.mean(axis=0) - values) <= cases.STANDARD_ERRORS * errors + allowance).all()
 
 
 def test_random_settings_cover_the_conventions():
@@ -212,9 +214,9 @@ def test_random_settings_cover_the_conventions():
 def test_the_other_table_convention_fails(table):
     model = PooledSequences(240, 240, 480, Prefix(40, 8), "optimal", 1.0, table=table)
     draws = [model.simulate(seed) for seed in SEEDS]
-    assert agreement(draws, model.predict(), 240) == (True, True)
+    assert agreement(draws, model) == (True, True)
     other = dataclasses.replace(model, table={"mixture": "balanced", "balanced": "mixture"}[table])
-    assert agreement(draws, other.predict(), 240) == (False, False)
+    assert agreement(draws, other) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -223,14 +225,14 @@ def test_the_other_table_convention_fails(table):
 def test_other_parameters_fail(wrong):
     model = PooledSequences(240, 240, 480, Prefix(40, 8), "optimal", 1.0)
     draws = [model.simulate(seed) for seed in SEEDS]
-    assert False in agreement(draws, dataclasses.replace(model, **wrong).predict(), 240)
+    assert False in agreement(draws, dataclasses.replace(model, **wrong))
 
 
 @pytest.mark.parametrize("table", ["mixture", "balanced"])
 @pytest.mark.parametrize("noise", ["uniform", "rademacher", "student_t"])
 def test_any_noise_has_the_same_limit(noise, table):
     model = PooledSequences(240, 320, 400, Prefix(40, 10), "mean", 1.6, noise=noise, table=table)
-    assert agreement([model.simulate(seed) for seed in SEEDS], model.predict(), 240) == (True, True)
+    assert agreement([model.simulate(seed) for seed in SEEDS], model) == (True, True)
 
 
 def test_eigenvalues_fill_the_bulk_law():

@@ -331,18 +331,14 @@ def _show(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Dataclasses, laws and arrays as JSON knows them; NaN and infinity become null."""
-    from resolvent.laws import Law, MarchenkoPasturProduct
+    from resolvent.laws import Law
 
     if isinstance(value, Law):
-        assert isinstance(value, MarchenkoPasturProduct)  # what models have
-        return {
-            "ratios": _plain(list(value.ratios)),
-            "scale": _plain(value.scale),
-            "support": _plain(list(value.support)),
-            "atom": _plain(value.atom),
-        }
+        assert is_dataclass(value)
+        parameters = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return parameters | {"support": _plain(list(value.support)), "atom": _plain(value.atom)}
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.repr}
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     if isinstance(value, np.ndarray):

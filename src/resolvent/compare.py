@@ -22,9 +22,14 @@ __all__ = ["ALLOWANCE", "compare"]
 
 QUANTITIES = ("top_eigenvalue", "second_eigenvalue", "overlap")
 
-# The theory is a limit: means over draws differ from it by c/d, eigenvalues relatively and overlaps
-# absolutely. The largest c seen away from the transition (T_eff >= 10) is fitted in the finite-size study.
+# Means over draws differ from a limit by c/d, eigenvalues relatively and overlaps absolutely. The largest c seen
+# away from the transition (T_eff >= 10) is fitted in the finite-size study.
 ALLOWANCE = 9.0
+
+# c of the pooled-sequence model where the theory knows the sample's own degrees of freedom and corrections: of
+# eigenvalues, of overlaps, and of overlaps where q/q_c is small enough for their curve to bend
+# (docs/theory/fluctuations.md, section 6)
+EIGENVALUE_ALLOWANCE, OVERLAP_ALLOWANCE, BENT_ALLOWANCE = 1.0, 1.0, 4.0
 
 # of the sparse-token model, whose read-outs are predicted given each run's own query
 SPARSE_TOKEN_ALLOWANCE = 2.0
@@ -54,10 +59,11 @@ def compare(
     Returns
     -------
     xarray.Dataset
-        Over ``quantity``, fields that prediction and simulation share: ``predicted``, ``simulated`` (means over seeds),
-        ``standard_error`` of their difference, ``z`` = difference / standard error, ``allowance`` (what a finite
-        dimension may add, c/d) and ``agrees``: whether the difference is within four standard errors plus the
-        allowance. The quantities of pooled sequences are top_eigenvalue, second_eigenvalue and overlap (see `expected`);
+        Over ``quantity``, fields that prediction and simulation share: ``predicted``, ``expected`` (the same for a
+        sample of this size, where the theory says how it differs), ``simulated`` (means over seeds),
+        ``standard_error`` of simulated − expected, ``z`` = (simulated − expected) / standard error, ``allowance`` (what
+        a finite dimension may still add, c/d) and ``agrees``: whether they differ by at most four standard errors plus
+        the allowance. The quantities of pooled sequences are top_eigenvalue, second_eigenvalue and overlap (see `expected`);
         those of sparse tokens are the query after two steps, and error, loss and alignment of each read-out, which are
         predicted given each run's own query; those of in-context regression are risks, which are exact at every size,
         over 100,000 prompts a seed; those of elliptical pooling are alpha, kappa, kappa_perp and snr, and outlier and overlap
@@ -90,14 +96,15 @@ def compare(
         progress=progress,
     )
     values, limits = np.moveaxis(np.array(draws), 1, 0)
-    predicted = limits.mean(axis=0)
-    allowance = _allowance(model, quantities, predicted)
+    predicted = expected(model) if isinstance(model, PooledSequences) else limits.mean(axis=0)
+    finite, allowance = _finite(model, quantities, predicted)
     difference = values - limits
     error = np.std(difference, axis=0, ddof=1) / np.sqrt(len(seeds))
-    mean = values.mean(axis=0) - predicted
+    mean = values.mean(axis=0) - finite
     return xr.Dataset(
         {
             "predicted": ("quantity", predicted),
+            "expected": ("quantity", finite),
             "simulated": ("quantity", values.mean(axis=0)),
             "standard_error": ("quantity", error),
             "z": ("quantity", mean / error),
@@ -123,6 +130,32 @@ def expected(model: PooledSequences) -> np.ndarray:
     return np.array([*eigenvalues, float(prediction.overlap)])
 
 
+def expected_at_size(model: PooledSequences) -> tuple[np.ndarray, np.ndarray]:
+    """Means of `QUANTITIES` for a sample of this size, and what they may still miss, each of shape (3,).
+
+    With the degrees of freedom and 1/d corrections of `resolvent.error_bars` where its laws hold; elsewhere the
+    limit (see `expected`) with `ALLOWANCE`.
+    """
+    limit = expected(model)
+    values, allowance = limit.copy(), np.full(3, ALLOWANCE)
+    bars = model.predict().error_bars
+    sample, above = bars.sample, bool(bars.sample.ratio > 1)
+    if not bars.edge.reason:
+        seconds = sample.edge_centre() + bars.shifts[0] + TRACY_WIDOM_MEANS[1] * sample.edge_scale
+        values[int(above)], allowance[int(above)] = bars.edge.value, EIGENVALUE_ALLOWANCE
+        if not above:
+            values[1], allowance[1] = seconds, EIGENVALUE_ALLOWANCE
+    if above and not bars.outlier.reason:
+        values[0], allowance[0] = bars.outlier.value, EIGENVALUE_ALLOWANCE
+    if not bars.overlap.reason:
+        values[2] = bars.overlap.value
+        if above:
+            allowance[2] = BENT_ALLOWANCE if bars.bent else OVERLAP_ALLOWANCE
+    if model.noise != "gaussian":  # its fourth moment enters at order 1/d
+        allowance = np.full(3, ALLOWANCE)
+    return values, allowance * np.array([abs(values[0]), abs(values[1]), 1.0]) / model.dimension
+
+
 def _measured(model: Any) -> tuple[Any, list[str]]:
     """What draws a model once, and the names of the quantities it measures."""
     if isinstance(model, SparseTokenClassification):
@@ -144,17 +177,17 @@ def _measured(model: Any) -> tuple[Any, list[str]]:
     )
 
 
-def _allowance(model: Any, quantities: list[str], predicted: np.ndarray) -> np.ndarray:
-    """What a finite dimension may add to the difference."""
+def _finite(model: Any, quantities: list[str], predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means at the model's size, and what a finite dimension may add to the difference."""
+    if isinstance(model, PooledSequences):
+        return expected_at_size(model)
     if isinstance(model, InContextRegression):
-        return np.zeros_like(predicted)
+        return predicted, np.zeros_like(predicted)
     if isinstance(model, SparseTokenClassification):
         relative = [name.endswith(("kappa", "loss")) for name in quantities]
-        return SPARSE_TOKEN_ALLOWANCE * np.where(relative, predicted, 1.0) / model.dimension
-    if isinstance(model, EllipticalPooling):
-        bounded = [name == "overlap" for name in quantities]
-        return ALLOWANCE * np.where(bounded, 1.0, predicted) / model.dimension
-    return ALLOWANCE * np.array([predicted[0], predicted[1], 1.0]) / model.dimension
+        return predicted, SPARSE_TOKEN_ALLOWANCE * np.where(relative, predicted, 1.0) / model.dimension
+    bounded = [name == "overlap" for name in quantities]
+    return predicted, ALLOWANCE * np.where(bounded, 1.0, predicted) / model.dimension
 
 
 def _values(names: list[str], outcome: Any) -> list[float]:
@@ -162,7 +195,10 @@ def _values(names: list[str], outcome: Any) -> list[float]:
 
 
 def _pooled(model: PooledSequences, seed: int) -> list[list[float]]:
-    return [_values(list(QUANTITIES), model.simulate(seed)), expected(model).tolist()]
+    return [
+        _values(list(QUANTITIES), model.simulate(seed)),
+        [0.0] * 3,
+    ]  # one limit for all seeds, in `expected`
 
 
 def _sparse_token(model: SparseTokenClassification, seed: int) -> list[list[float]]:

@@ -225,15 +225,17 @@ def alignment(signal: Any, snr: Any, delta: Any, gamma: Any, table: str = "mixtu
     return overlap(q, delta, gamma) * direction_factor(signal, delta, table)
 
 
-def critical_signal(snr: Any, delta: Any, gamma: Any, table: str = "mixture") -> Any:
+def critical_signal(snr: Any, delta: Any, gamma: Any, table: str = "mixture", critical: Any = None) -> Any:
     """Smallest ‖mu‖ whose outlier leaves the bulk; zero when every non-zero signal does.
+
+    `critical` is the q_c to be passed, `threshold` unless another law of the bulk has another.
 
     Examples
     --------
     >>> round(float(critical_signal(1.0, 0.25, 0.0)) ** 2, 12)
     0.5
     """
-    critical = threshold(delta, gamma)
+    critical = threshold(delta, gamma) if critical is None else critical
     xp, snr_, d, critical = arrays(snr, delta, critical, names="snr delta threshold")
     require("snr", snr, xp.isfinite(snr_) & (snr_ > 0), "positive and finite")
     mixture = one_of("table", table, TABLES) == "mixture"

@@ -139,9 +139,9 @@ def scaled_bias(index: int, seeds: int) -> list[list[float]]:
 def bulk_moments(dimension: int, length: int, seed: int) -> list[float]:
     """First four moments of the bulk over kappa's powers, and its distance to the law, in one draw."""
     model = PooledSequences(dimension, dimension, dimension, Prefix(length, 0), "mean", 0.0)
-    law, values = model.predict().bulk, model.simulate(seed).eigenvalues
-    distance = np.abs(law.cdf(values) - np.arange(values.size, 0, -1) / values.size).max()
-    values = values / float(law.scale)
+    long, values = model.predict(theory="infinite length"), model.simulate(seed).eigenvalues
+    distance = np.abs(long.bulk.cdf(values) - np.arange(values.size, 0, -1) / values.size).max()
+    values = values / float(long.kappa)
     return [*(float(np.mean(values**k)) for k in (1, 2, 3, 4)), float(distance)]
 
 

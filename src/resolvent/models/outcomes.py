@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resolvent.laws import MarchenkoPasturProduct
+from resolvent.error_bars import ErrorBars
+from resolvent.finite_length import heaviest_token
+from resolvent.fluctuations import FiniteSample, pooled_kurtosis
+from resolvent.laws import Law
 from resolvent.sparse_token import FeatureLaw, Query, capacity, expansion, oracle_errors
 from resolvent.sparse_token.oracle import OracleErrors
 from resolvent.sparse_token.readout import Expansion
@@ -16,6 +19,7 @@ from resolvent.sparse_token.readout import Expansion
 if TYPE_CHECKING:
     import xarray
 
+    from resolvent.models.pooled import PooledSequences
     from resolvent.models.sparse_token import SparseTokenClassification
 
 __all__ = [
@@ -55,7 +59,7 @@ class Prediction:
     ----------
     alpha, kappa, snr : float
         Pooled signal, pooled noise and their ratio.
-    bulk : MarchenkoPasturProduct
+    bulk : MarchenkoPasturProduct or FiniteLength
         Limit law of the eigenvalues.
     edge : float
         Its right edge.
@@ -74,13 +78,17 @@ class Prediction:
     mean_spike : MeanSpike or None
         Only for uncentred models.
     published : Prediction or None
-        The same quantities by the formulas as published (a balanced table).
+        The same quantities by the formulas as published (a balanced table, infinite length).
+    theory : {"infinite length", "1/T_eff^2 map", "population dynamics"}
+        Which theory of the sequence length was used.
+    error_bars : ErrorBars
+        Standard errors and 95 % intervals of outlier, overlap and edge of one finite sample.
     """
 
     alpha: Any
     kappa: Any
     snr: Any
-    bulk: MarchenkoPasturProduct
+    bulk: Law
     edge: Any
     q: Any
     threshold: Any
@@ -94,6 +102,41 @@ class Prediction:
     direction_factor: Any
     mean_spike: MeanSpike | None = None
     published: Prediction | None = None
+    theory: str = "infinite length"
+    model: PooledSequences | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def error_bars(self) -> ErrorBars:
+        """Standard errors and intervals of one finite sample, around its own degrees of freedom.
+
+        ``ValueError`` for vocabularies below 4 or fewer than 3 samples, which leave no degrees of freedom.
+        """
+        model = self.model
+        if model is None:
+            raise ValueError("error bars belong to what a model predicts, not to the published formulas")
+        w = model.pooling_weights
+        sample = FiniteSample(
+            model.dimension,
+            model.vocabulary,
+            model.samples,
+            alpha=float(self.alpha),
+            kappa=float(self.kappa),
+            kurtosis=pooled_kurtosis(model.positions, w) if self.alpha > 0 else 3.0,
+            signal=model.signal,
+            table=model.table,
+            centred=model.centred,
+        )
+        heaviest = heaviest_token(w, model.dimension, model.vocabulary, model.samples).share
+        bars = ErrorBars(sample, heaviest)
+        if self.theory == "infinite length":
+            return bars
+        limit = model.predict(theory="infinite length")
+        pairs = [(getattr(self, n), getattr(limit, n)) for n in ("edge", "outlier", "overlap")]
+        return replace(bars, shifts=tuple(np.nan_to_num(a - b, nan=0.0)[()] for a, b in pairs))
+
+    def p_value(self, top_eigenvalue: Any) -> Any:
+        """Probability of a top eigenvalue at least this large without signal, see `ErrorBars.p_value`."""
+        return self.error_bars.p_value(top_eigenvalue)
 
 
 @dataclass(frozen=True)

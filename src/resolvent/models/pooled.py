@@ -12,9 +12,12 @@ import numpy as np
 from resolvent import spikes
 from resolvent import weights as weighting
 from resolvent.arguments import arrays, natural, one_of, require, seed_number, seed_numbers
-from resolvent.laws import MarchenkoPasturProduct
+from resolvent.finite_length import THEORIES, ShortSpike, effective_length, right_theory, signal_length
+from resolvent.laws import Law, MarchenkoPasturProduct
+from resolvent.laws.finite_length import FiniteLength
 from resolvent.models.outcomes import MeanSpike, Prediction, Simulation
 from resolvent.pooling import pooling_matrix
+from resolvent.population_dynamics import PopulationDynamics
 from resolvent.positions import Positions
 from resolvent.spectrum import SignalSweep, covariance_spectrum, top_eigenpairs
 from resolvent.tables import NOISES, draw_noise, draw_tokens, token_signs
@@ -114,6 +117,11 @@ class PooledSequences:
         """d / N."""
         return self.dimension / self.samples
 
+    @property
+    def effective_length(self) -> float:
+        """T_eff = kappa²/sum w⁴, the length T of mean weights."""
+        return effective_length(self.pooling_weights)
+
     @cached_property
     def pooling_weights(self) -> np.ndarray:
         """The weights as numbers, shape (T,)."""
@@ -135,21 +143,54 @@ class PooledSequences:
             )
         return w
 
-    def predict(self) -> Prediction:
-        """The limit of this model, with the published prediction beside it."""
-        exact = self._predict(self.table)
-        return replace(exact, published=replace(self._predict("balanced"), mean_spike=None))
+    def predict(self, *, theory: str | None = None) -> Prediction:
+        """The limit of this model, with the published prediction beside it.
 
-    def _predict(self, table: str) -> Prediction:
+        Parameters
+        ----------
+        theory : {"infinite length", "1/T_eff^2 map", "population dynamics"}, optional
+            By default the first from T_eff = 5 on, the second from 2 on, the third (a second or so of
+            computing) below. Docs/theory/finite_length.md, section 6.
+
+        Returns
+        -------
+        Prediction
+            With the ``theory`` that was used, and ``error_bars`` of one finite sample.
+
+        Raises
+        ------
+        ValueError
+            If the theory is unknown, or too many positions matter for population dynamics.
+        RuntimeError
+            If population dynamics does not converge.
+        """
+        exact = self._predict(self.table, right_theory(self.effective_length, theory))
+        published = replace(self._predict("balanced", THEORIES[0]), mean_spike=None, model=None)
+        return replace(exact, published=published)
+
+    def _predict(self, table: str, theory: str) -> Prediction:
         w, delta, gamma = self.pooling_weights, self.delta, self.gamma
         kappa, alpha = float(weighting.kappa(w)), self.positions.pooled_signal(w)
         snr = alpha / kappa
         q = spikes.net_spike(self.signal, snr, delta, table)
         population = spikes.overlap(q, delta, 0.0)
-        total = spikes.overlap(q, delta, gamma)
+        bulk: Law = MarchenkoPasturProduct((delta, gamma), kappa)
+        total, outlier = spikes.overlap(q, delta, gamma), spikes.outlier(q, delta, gamma, kappa)
+        edge, threshold = spikes.edge(delta, gamma, kappa), spikes.threshold(delta, gamma)
+        if theory != THEORIES[0]:
+            bulk = FiniteLength(delta, gamma, self.effective_length, kappa)
+            power = arrays(self.signal)[1] ** 2 + (delta if table == "mixture" else 0.0)
+            spike = ShortSpike(bulk.inverse_map, snr, signal_length(self.positions, w), power)
+            edge, threshold, outlier, total = (
+                bulk.support[0][1],
+                spike.threshold,
+                spike.outlier,
+                spike.overlap,
+            )
+            if theory == THEORIES[2]:
+                outlier, total = PopulationDynamics(w, self.positions.matrix, delta, gamma).spike(power)
+                outlier = kappa * outlier
         factor = spikes.direction_factor(self.signal, delta, table)
-        outlier = spikes.outlier(q, delta, gamma, kappa)
-        edge = spikes.edge(delta, gamma, kappa)
         mean_spike = None
         if not self.centred:
             loud = w.sum() ** 2 / kappa if table == "mixture" else 0.0
@@ -165,11 +206,13 @@ class PooledSequences:
             alpha=alpha,
             kappa=kappa,
             snr=snr,
-            bulk=MarchenkoPasturProduct((delta, gamma), float(kappa)),
+            bulk=bulk,
             edge=edge,
             q=q,
-            threshold=spikes.threshold(delta, gamma),
-            critical_signal=spikes.critical_signal(snr, delta, gamma, table) if snr > 0 else np.inf,
+            threshold=threshold,
+            critical_signal=spikes.critical_signal(snr, delta, gamma, table, threshold)
+            if snr > 0
+            else np.inf,
             outlier=outlier,
             top_eigenvalue=np.maximum(shown, other),
             second_eigenvalue=np.minimum(shown, other),
@@ -178,6 +221,8 @@ class PooledSequences:
             sample_overlap=np.where(total > 0, total / np.where(population > 0, population, 1), 0.0)[()],
             direction_factor=factor,
             mean_spike=mean_spike,
+            theory=theory,
+            model=self,
         )
 
     def _draw(self, seed: Any, dtype: Any) -> tuple[np.ndarray, Any]:
