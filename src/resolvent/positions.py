@@ -2,7 +2,8 @@
 
 A model offers ``matrix`` (T x T, unit diagonal, positive semi-definite) and ``sample(n, rng=)``
 ((n, T) signs whose correlations are exactly R). `Prefix` and `SingleFactor` also have a label, the
-latent sign that their informative positions follow, and ``sample_labelled``.
+latent sign that their informative positions follow, and ``sample_labelled``. `Mixture` draws one of
+several models for each sequence.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from resolvent.arguments import arrays, generator, natural, require
 
-__all__ = ["Correlated", "Prefix", "SingleFactor"]
+__all__ = ["Correlated", "Mixture", "Prefix", "SingleFactor"]
 
 
 class Positions(Protocol):
@@ -192,6 +193,115 @@ class Correlated:
         """Signs, shape (n, T), int8 in {-1, 1}."""
         normal = generator(rng).standard_normal((natural("n", n), self.length))
         return np.where(normal @ self._root.T >= 0, 1, -1).astype(np.int8)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Correlations drawn for each sequence: it follows one of several position models.
+
+    Parameters
+    ----------
+    models : sequence of positions
+        Of one length; mixtures may be nested.
+    probabilities : array, shape (number of models,)
+        Of each model: positive, summing to one.
+
+    Raises
+    ------
+    ValueError
+        If there is no model, their lengths differ, or the probabilities are not what they should be.
+
+    References
+    ----------
+    docs/theory/classes.md, section 5: the spectrum knows the mean of R only.
+
+    Examples
+    --------
+    >>> mixture = Mixture([Prefix(3, 2), Prefix(3, 0)], [0.25, 0.75])
+    >>> mixture.matrix
+    array([[1.  , 0.25, 0.  ],
+           [0.25, 1.  , 0.  ],
+           [0.  , 0.  , 1.  ]])
+    """
+
+    models: Any
+    probabilities: Any
+
+    def __post_init__(self) -> None:
+        if not np.iterable(self.models) or not (models := tuple(self.models)):
+            raise ValueError(f"models must be several position models, got {self.models!r}")
+        for model in models:
+            for name in ("length", "matrix", "pooled_signal", "sample"):
+                if name not in dir(model):  # hasattr would compute the matrix
+                    raise ValueError(f"models must be position models such as Prefix(T, r), got {model!r}")
+        if len({model.length for model in models}) > 1:
+            raise ValueError(f"models must have one length, got {[model.length for model in models]}")
+        p = check_shares("probabilities", self.probabilities)
+        if p.size != len(models):
+            raise ValueError(f"probabilities must be one a model, got {p.size} for {len(models)} models")
+        object.__setattr__(self, "models", models)
+        object.__setattr__(self, "probabilities", p)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"models": self.models, "probabilities": self.probabilities}
+
+    @property
+    def length(self) -> int:
+        """Sequence length T."""
+        return int(self.models[0].length)
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """Mean correlation matrix, shape (T, T)."""
+        return sum(p * model.matrix for p, model in zip(self.probabilities, self.models))
+
+    def pooled_signal(self, w: np.ndarray) -> float:
+        """wᵀRw of the mean R."""
+        return float(sum(p * model.pooled_signal(w) for p, model in zip(self.probabilities, self.models)))
+
+    def choose(self, n: int, *, rng: Any = None) -> np.ndarray:
+        """Which model each of n sequences follows, shape (n,), int."""
+        last = np.cumsum(self.probabilities)[:-1]
+        return np.searchsorted(last, generator(rng).random(natural("n", n)), side="right")
+
+    def sample(self, n: int, *, rng: Any = None) -> np.ndarray:
+        """Signs, shape (n, T), int8 in {-1, 1}."""
+        rng = generator(rng)
+        chosen = self.choose(n, rng=rng)
+        signs = np.empty((chosen.size, self.length), dtype=np.int8)
+        for m, model in enumerate(self.models):
+            if count := int((own := chosen == m).sum()):
+                signs[own] = model.sample(count, rng=rng)
+        return signs
+
+    def sample_labelled(self, n: int, *, rng: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Labels, shape (n,), and signs, shape (n, T), int8 in {-1, 1}; every model must have a label."""
+        rng = generator(rng)
+        chosen = self.choose(n, rng=rng)
+        labels = np.empty(chosen.size, dtype=np.int8)
+        signs = np.empty((chosen.size, self.length), dtype=np.int8)
+        for m, model in enumerate(self.models):
+            if not hasattr(model, "sample_labelled"):
+                raise ValueError(f"models must have a label (Prefix or SingleFactor), got {model!r}")
+            if count := int((own := chosen == m).sum()):
+                labels[own], signs[own] = model.sample_labelled(count, rng=rng)
+        return labels, signs
+
+    def __repr__(self) -> str:
+        return f"Mixture({list(self.models)!r}, {np.round(self.probabilities, 6).tolist()})"
+
+
+def check_shares(name: str, values: Any) -> np.ndarray:
+    """Return a copy of positive numbers that sum to one, shape (n,), or raise ``ValueError``."""
+    shares = np.array(arrays(values, names=name)[1], dtype=float)
+    if shares.ndim != 1 or shares.size == 0:
+        raise ValueError(f"{name} must be a non-empty vector, got shape {shares.shape}")
+    require(name, shares, np.isfinite(shares) & (shares > 0), "positive numbers")
+    if abs(shares.sum() - 1) > 1e-8:
+        raise ValueError(f"{name} must sum to one, got {shares.tolist()} with the sum {shares.sum():.9g}")
+    shares /= shares.sum()
+    shares.flags.writeable = False
+    return shares
 
 
 def check_correlation(name: str, matrix: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -114,18 +114,40 @@ def _limit(
     alpha = a**2 + xp.sum(w**2 * (1 - c**2))
     power = s**2 + d if mixture else s**2
     p = xp.real(InverseMap((d, g), kappa).physical(-lam))  # in (-1, 0)
-    effective = -kappa * (1 + p) * (1 + d * p) / p
-    f1 = power * -p / (1 + d * p) / kappa
-    f2 = power * p**2 / ((1 + d * p) ** 2 * (1 - d * p**2)) / kappa**2
-    df2 = g * p**2 * (1 + d + 2 * d * p) / (1 - d * p**2)
+    risks = ridge_risks(xp, power, d, g, a, alpha, kappa, p)
+    return RidgePrediction(accuracy=_mean_normal_cdf(xp, risks.gain, w, c), error=risks.error)
+
+
+class RidgeRisks(NamedTuple):
+    """Limits of a ridge classifier, as functions of the inverse map's p.
+
+    Test ``error``; ``gain``, slope over noise of the score; and on the training sequences the mean squared
+    ``training_error`` and the ``objective``, which adds the penalty ridge ‖b‖².
+    """
+
+    error: Any
+    gain: Any
+    training_error: Any
+    objective: Any
+
+
+def ridge_risks(
+    xp: Any, power: Any, delta: Any, gamma: Any, a: Any, alpha: Any, kappa: Any, p: Any
+) -> RidgeRisks:
+    """Risks at ridge = −z(p); `power` is ‖m‖², a = E[y sum_l w_l y_l] (docs/theory/pooled.md, section 6)."""
+    effective = -kappa * (1 + p) * (1 + delta * p) / p
+    f1 = power * -p / (1 + delta * p) / kappa
+    f2 = power * p**2 / ((1 + delta * p) ** 2 * (1 - delta * p**2)) / kappa**2
+    df2 = gamma * p**2 * (1 + delta + 2 * delta * p) / (1 - delta * p**2)
     h1, h2 = f1 / (1 + alpha * f1), f2 / (1 + alpha * f1) ** 2
     error = (1 - 2 * a**2 * h1 + a**2 * (h1 - effective * h2)) / (1 - df2)
     # of the score's noise; error − 1 + 2a²h1 − alpha (a h1)² without the cancellation
     own = df2 * ((1 - a**2 * h1) ** 2 + a**2 * h1**2 * (alpha - a**2))
-    own = own + a**2 * power * p**2 / ((1 - d * p**2) * kappa * (1 + alpha * f1) ** 2)
+    own = own + a**2 * power * p**2 / ((1 - delta * p**2) * kappa * (1 + alpha * f1) ** 2)
     live = h1 > 0
     gain = xp.where(live, a * h1 / xp.sqrt(xp.where(live, own / (1 - df2), 1.0)), 0.0)
-    return RidgePrediction(accuracy=_mean_normal_cdf(xp, gain, w, c), error=error)
+    kept = 1 + gamma * p  # a training residual is its left-out value times this (docs/theory/downstream.md)
+    return RidgeRisks(error, gain, kept**2 * error, kept * (1 - a**2 * h1))
 
 
 def _mean_normal_cdf(xp: Any, gain: Any, w: Any, c: Any) -> Any:
