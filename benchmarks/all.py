@@ -20,6 +20,7 @@ SCRIPTS = (
     "in_context.py",
     "elliptical.py",
     "accumulate.py",
+    "vocabulary.py",
 )
 
 

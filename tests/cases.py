@@ -16,7 +16,7 @@ from resolvent import (
     SingleFactor,
     spikes,
 )
-from resolvent.laws import GeneralisedMarchenkoPastur, Law, Wachter
+from resolvent.laws import GeneralisedMarchenkoPastur, Law, SeparableLaw, Wachter
 
 # Means over seeds may differ from the theory by this many standard errors, plus resolvent.compare.ALLOWANCE/d
 STANDARD_ERRORS = 4.0
@@ -57,6 +57,9 @@ LAWS: dict[str, Law] = PRODUCTS | {
     "population, zeros": GeneralisedMarchenkoPastur(0.4, [0.0, 1.0, 3.0]),
     "population, touches zero": GeneralisedMarchenkoPastur(1.0, [1.0, 2.0]),
     "population, touches zero beside zeros": GeneralisedMarchenkoPastur(1.5, [0.0, 1.0, 2.0]),
+    "separable, frequencies": SeparableLaw(0.5, 0.3, [0.5, 1.0, 2.0]),
+    "separable, both": SeparableLaw(0.6, 0.4, np.linspace(0.4, 1.6, 200), np.linspace(0.5, 2.0, 150)),
+    "separable, above one": SeparableLaw(2.5, 0.5, [1.0, 2.0], [0.5, 1.5]),
     "population, empirical": GeneralisedMarchenkoPastur(
         0.5, np.random.default_rng(4).standard_gamma(1.5, size=300)
     ),
