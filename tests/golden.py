@@ -52,6 +52,21 @@ TINY = {
     "spurious_outlier": {"points": 3, "simulated": 2, "seeds": 2},
     "depth_similarity": NETWORKS,
     "elliptical_claims": NETWORKS,
+    "finite_length": {"dimension": 60, "seeds": 3, "longest_population": 2},
+    "error_bars": {"dimension": 60, "draws": 40, "random_dimension": 60, "random_draws": 10},
+    "query_outliers": {"fine": 3, "points": 2, "seeds": 2},
+    "several_classes": {"dimension": 60, "seeds": 2, "close_seeds": 2},
+    "mixed_correlations": {"dimension": 60, "draws": 3, "classifiers": 2},
+    "depth_and_heads": {"dimension": 40, "seeds": 2},
+    "loss_landscape": {"dimension": 40, "seeds": 2, "points": 2, "fine": 3},
+    "real_vocabulary": {
+        "dimension": 60,
+        "signals": 2,
+        "seeds": 2,
+        "limit": 600,
+        "draws": 1,
+        "corpora": ("docstrings",),
+    },
     "pooling_static": {"documents": 120, "splits": 2, "corpora": ("tweets",)},
     "pooling_contextual": {"documents": 120, "splits": 2, "corpora": ("tweets",)},
 }
@@ -82,6 +97,18 @@ VARIABLES = {
     "equivalence": ["optimum", "zero"],
     "metric_snr": ["predicted_snr"],
     "spurious_outlier": ["predicted_overlap"],
+    "error_bars": ["outlier_value", "overlap_low", "overlap_high", "edge_low", "edge_high", "limit_overlap"],
+    "query_outliers": ["edge", "predicted_by_alignment"],
+    "several_classes": ["outlier", "overlap", "limit", "mixing", "unequal_outlier", "neglected_outlier"],
+    "mixed_correlations": ["outlier", "overlap", "spread", "accuracy"],
+    "depth_and_heads": [
+        "snr",
+        "span_snr",
+        "best_depth",
+        "predicted_overlap",
+        "predicted_pulled_back_overlap",
+    ],
+    "loss_landscape": ["predicted_objective", "window", "predicted_classifier", "best_ridge"],
 }
 
 

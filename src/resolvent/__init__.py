@@ -1,41 +1,36 @@
 """Exact high-dimensional theory of attention: compute with it, simulate it, apply it to embeddings."""
 
+# fmt: off
+# isort: off
 from resolvent import (
-    corpora,
-    datasets,
-    elliptical,
-    encoders,
-    in_context,
-    nulls,
-    positions,
-    sparse_token,
-    spikes,
-    weights,
+    corpora, datasets, downstream, elliptical, encoders, heads, in_context, nulls, positions, query_attention,
+    sparse_token, spikes, vocabulary, weights,
 )
+from resolvent.class_positions import ClassLoadings
 from resolvent.diagnosis import diagnose
 from resolvent.estimation import estimate
 from resolvent.held_out import check_held_out
-from resolvent.laws import GeneralisedMarchenkoPastur, MarchenkoPastur, MarchenkoPasturProduct, Wachter
+from resolvent.laws import (
+    GeneralisedMarchenkoPastur, MarchenkoPastur, MarchenkoPasturProduct, SeparableLaw, Wachter,
+)
+from resolvent.mixed_positions import MixedRidge
 from resolvent.models import (
-    EllipticalPooling,
-    InContextRegression,
-    PooledRidge,
-    PooledSequences,
-    SparseTokenClassification,
-    ridge_accuracy,
+    AttentionPooling, EllipticalPooling, InContextRegression, PooledClasses, PooledRidge, PooledSequences,
+    PooledVocabulary, SparseTokenClassification, ValueLayers, class_means, ridge_accuracy,
 )
 from resolvent.planning import plan
-from resolvent.positions import Correlated, Prefix, SingleFactor
+from resolvent.positions import Correlated, Mixture, Prefix, SingleFactor
 
 __version__ = "0.1.0"
 
-# fmt: off
 __all__ = [  # noqa: RUF022 (by what they are for)
     "__version__",
-    "GeneralisedMarchenkoPastur", "MarchenkoPastur", "MarchenkoPasturProduct", "Wachter",
-    "Correlated", "Prefix", "SingleFactor",
-    "EllipticalPooling", "InContextRegression", "PooledRidge", "PooledSequences", "SparseTokenClassification",
-    "check_held_out", "diagnose", "estimate", "plan", "ridge_accuracy",
-    "corpora", "datasets", "elliptical", "encoders", "in_context", "nulls", "positions", "sparse_token", "spikes", "weights",
+    "GeneralisedMarchenkoPastur", "MarchenkoPastur", "MarchenkoPasturProduct", "SeparableLaw", "Wachter",
+    "ClassLoadings", "Correlated", "Mixture", "Prefix", "SingleFactor",
+    "PooledClasses", "PooledSequences", "PooledVocabulary", "ValueLayers", "AttentionPooling",
+    "PooledRidge", "MixedRidge", "EllipticalPooling", "InContextRegression", "SparseTokenClassification",
+    "check_held_out", "class_means", "diagnose", "estimate", "plan", "ridge_accuracy",
+    "corpora", "datasets", "downstream", "elliptical", "encoders", "heads", "in_context", "nulls", "positions",
+    "query_attention", "sparse_token", "spikes", "vocabulary", "weights",
 ]
 # fmt: on

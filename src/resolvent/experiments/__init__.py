@@ -44,6 +44,14 @@ FIGURES = {
     "elliptical_claims": "Extra 21",
     "pooling_static": "Extra 22",
     "pooling_contextual": "Extra 23",
+    "finite_length": "Extra 24",
+    "error_bars": "Extra 25",
+    "query_outliers": "Extra 26",
+    "several_classes": "Extra 27",
+    "mixed_correlations": "Extra 28",
+    "real_vocabulary": "Extra 29",
+    "depth_and_heads": "Extra 30",
+    "loss_landscape": "Extra 31",
 }
 
 
