@@ -67,8 +67,8 @@ TINY = {
         "draws": 1,
         "corpora": ("docstrings",),
     },
-    "pooling_static": {"documents": 120, "splits": 2, "corpora": ("tweets",)},
-    "pooling_contextual": {"documents": 120, "splits": 2, "corpora": ("tweets",)},
+    "pooling_static": {"documents": 80, "splits": 2, "corpora": ("tweets",)},
+    "pooling_contextual": {"documents": 60, "splits": 2, "corpora": ("tweets",)},
 }
 
 # what does not depend on which packages are installed

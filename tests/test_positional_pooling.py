@@ -502,7 +502,7 @@ SUPERVISED = {"method": "supervised"}
 BAD = [
     ({}, HOLE, Y, MASK, r"X must be finite.*nan or infinity in sample 5"),
     ({}, WILD, Y, MASK, r"X must be finite.*nan or infinity in sample 9"),
-    ({"method": "perron"}, HOLE, Y, MASK, r"X must be finite.*nan or infinity in sample 5"),
+    ({"method": "perron"}, HOLE, Y, MASK, r"X must be finite, got NaN or infinite entries in sequence 5"),
     ({"method": "alternating"}, HOLE, None, MASK, r"X must be finite.*nan or infinity in sample 5"),
     ({"method": "learned"}, WILD, Y, MASK, r"X must be finite.*nan or infinity in sample 9"),
     ({}, X, Y, NOWHERE, r"X must hold at least one token in each sample, got none in sample 7"),

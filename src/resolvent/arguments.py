@@ -88,7 +88,7 @@ def _checked(value: Any, names: str, i: int) -> np.ndarray:
         array = np.empty(0, dtype=object)
     if array.dtype.kind not in ("biuf" if names else "biufc"):
         name = names.split()[i] if names else "argument"
-        raise ValueError(f"{name} must be a number or an array of numbers, got {value!r}")
+        raise ValueError(f"{name} must be a number or an array of numbers, got {_shown(value)}")
     return array
 
 
@@ -111,7 +111,10 @@ def require(name: str, value: Any, holds: Any, allowed: str) -> None:
 def _shown(value: Any) -> str:
     if getattr(value, "size", 1) == 1 or not hasattr(value, "shape"):
         return repr(value.item()) if hasattr(value, "item") else repr(value)
-    return np.array2string(np.asarray(value), threshold=8, precision=6)
+    array = np.asarray(value)
+    if array.ndim > 1:
+        return f"an array of shape {array.shape} with " + _shown(array.ravel())
+    return np.array2string(array, threshold=8, precision=6, max_line_width=10**6)
 
 
 def plain(value: Any) -> Any:

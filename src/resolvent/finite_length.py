@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import arrays, one_of, plain, require
+from resolvent.arguments import arrays, natural, number, one_of, plain, require
 from resolvent.laws.finite_length import FiniteLengthMap
 from resolvent.laws.inverse_map import InverseMap
 from resolvent.positions import Positions
@@ -40,7 +40,7 @@ def effective_length(weights: Any) -> float:
     (4.0, 1.0)
     """
     _, w = arrays(weights, names="weights")
-    require("weights", weights, np.isfinite(w).all() and np.any(w != 0), "finite and not all zero")
+    w = _vector(w)
     w = w / np.abs(w).max()
     return float((w @ w) ** 2 / (w**4).sum())
 
@@ -54,11 +54,21 @@ def signal_length(positions: Positions, weights: Any) -> float:
     >>> signal_length(Prefix(4, 0), [0.25] * 4), signal_length(Prefix(4, 4), [0.25] * 4)
     (0.25, 1.0)
     """
-    _, w = arrays(weights, names="weights")
+    w = _vector(arrays(weights, names="weights")[1])
+    if w.size != positions.length:
+        raise ValueError(f"weights must have shape ({positions.length},) to match positions, got {w.shape}")
+    w = w / np.abs(w).max()
     w = w / np.sqrt(w @ w)
     cubes = w**3
     crossed = positions.pooled_signal(w + cubes) - positions.pooled_signal(w - cubes)
     return float(crossed / 4)
+
+
+def _vector(w: np.ndarray) -> np.ndarray:
+    if w.ndim != 1:
+        raise ValueError(f"weights must be a vector, got shape {w.shape}")
+    require("weights", w, np.isfinite(w).all() and np.any(w != 0), "finite and not all zero")
+    return w
 
 
 def right_theory(length: float, theory: str | None = None) -> str:
@@ -71,6 +81,7 @@ def right_theory(length: float, theory: str | None = None) -> str:
     """
     if theory is not None:
         return one_of("theory", theory, THEORIES)
+    length = number("length", length, above=0)
     return THEORIES[0 if length >= LONG else 1 if length >= SHORT else 2]
 
 
@@ -224,7 +235,8 @@ def heaviest_token(weights: Any, dimension: int, vocabulary: int, samples: int) 
     (9.9, 1.8)
     """
     _, w = arrays(weights, names="weights")
-    require("weights", weights, np.isfinite(w).all() and np.any(w != 0), "finite and not all zero")
+    dimension, vocabulary = natural("dimension", dimension), natural("vocabulary", vocabulary)
+    samples, w = natural("samples", samples), _vector(w)
     w = w[w != 0] / np.abs(w).max()
     phi = samples / vocabulary
     omega = w**2 / (w @ w) / phi  # weight of one occurrence

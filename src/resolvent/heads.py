@@ -89,6 +89,7 @@ def mix(heads: Any, positions: Positions) -> HeadMixture:
     >>> round(mix(heads, positions).snr, 2)
     7.56
     """
+    _check_positions(positions, "matrix")
     w = np.array(arrays(heads, names="heads")[1], dtype=float)
     if w.ndim != 2 or w.shape[0] == 0 or w.shape[1] != positions.length:
         raise ValueError(f"heads must have shape (H, {positions.length}) to match positions, got {w.shape}")
@@ -240,6 +241,7 @@ def best_depth(positions: Positions) -> BestDepth:
     >>> best_depth(Prefix(50, 50)).depth, best_depth(Prefix(2000, 10)).depth
     (0, 3)
     """
+    _check_positions(positions, "pooled_signal")
     length = natural("positions.length", positions.length)
     snrs: list[float] = []
     w = causal(length, 0)
@@ -251,6 +253,12 @@ def best_depth(positions: Positions) -> BestDepth:
     found = np.array(snrs)
     depth = int(np.argmax(found > found.max() - 1e-12))
     return BestDepth(depth=depth, snr=float(found[depth]), snrs=found)
+
+
+def _check_positions(positions: Any, needed: str) -> None:
+    for name in ("length", needed):
+        if name not in dir(positions):  # hasattr would compute the matrix
+            raise ValueError(f"positions must be a position model such as Prefix(T, r), got {positions!r}")
 
 
 def _next_layer(w: np.ndarray) -> np.ndarray:

@@ -169,6 +169,9 @@ class Correlated:
     def __getstate__(self) -> dict[str, Any]:
         return {"matrix": self.matrix}  # not what is cached on top of it
 
+    def __repr__(self) -> str:
+        return f"Correlated(matrix of shape {self.matrix.shape})"
+
     @property
     def length(self) -> int:
         """Sequence length T."""

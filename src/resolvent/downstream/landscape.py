@@ -178,14 +178,22 @@ def discriminant_weights(
     table : {"mixture", "balanced"}
         Table convention.
 
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or positions have no label.
+
     Examples
     --------
     >>> from resolvent import SingleFactor
     >>> discriminant_weights(2.0, 0.3, SingleFactor([0.9, 0.9, 0.3])).round(3)
     array([0.474, 0.474, 0.052])
     """
+    if not isinstance(positions, SingleFactor):
+        raise ValueError(f"positions must have a label (Prefix or SingleFactor), got {positions!r}")
+    signal, delta = number("signal", signal, least=0), number("delta", delta, least=0)
     c = positions.loadings
-    power = signal**2 + (delta if table == "mixture" else 0.0)
+    power = signal**2 + (delta if one_of("table", table, TABLES) == "mixture" else 0.0)
     if delta < 1:
         w = c / (1 + power / (1 - delta) * (1 - c**2))
     else:

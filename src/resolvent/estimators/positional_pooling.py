@@ -31,7 +31,7 @@ from resolvent.estimators.rules import (
     rules_of,
 )
 from resolvent.token_moments import TokenMoments
-from resolvent.token_sequences import TokenSequences
+from resolvent.token_sequences import SequenceError, TokenSequences
 
 __all__ = ["METHODS", "PositionalPooling"]
 
@@ -183,11 +183,15 @@ class PositionalPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             for rows in folds:
                 enough(int(full.sum() - full[rows].sum()), T, f" besides each of {self.cv} folds")
         parts, self.moments_ = list[TokenMoments](), None
-        with np.errstate(invalid="ignore"):
-            data.project(np.zeros(data.width))  # refuses what is not finite
-        if self.method not in (*FIXED, *SEVERAL_PASSES):
+        if self.method in (*FIXED, *SEVERAL_PASSES):
+            with np.errstate(invalid="ignore"):
+                data.project(np.zeros(data.width))  # refuses what is not finite
+        else:
             for rows in folds or [np.arange(data.n)]:
-                parts.append(empty.of(data.subset(rows), None if own is None else own[rows]))
+                try:
+                    parts.append(empty.of(data.subset(rows), None if own is None else own[rows]))
+                except SequenceError as error:  # counted within the fold
+                    raise SequenceError(error.args[0], int(rows[error.sequence])) from None
             self.moments_ = sum(parts, empty)
         candidates = self._rules(T, data.width, several=bool(folds))
         found = {name: rule(data, labels, self.moments_) for name, rule in candidates.items()}

@@ -321,16 +321,21 @@ def class_means(*, strengths: Any = None, gram: Any = None, proportions: Any = N
         raise ValueError(f"give one of strengths and gram, got {'neither' if gram is None else 'both'}")
     if gram is not None:
         gram = np.asarray(arrays(gram, names="gram")[1], dtype=float)
-        if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or not np.isfinite(gram).all():
-            raise ValueError(f"gram must be a finite square matrix, got shape {gram.shape}")
+        if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.shape[0] < 2:
+            raise ValueError(f"gram must be a square matrix of two classes or more, got shape {gram.shape}")
+        require("gram", gram, np.isfinite(gram), "finite")
         size = max(float(np.abs(gram).max()), np.finfo(float).tiny)
-        if np.abs(gram - gram.T).max() > 1e-10 * size:
-            raise ValueError("gram must be symmetric")
+        if (skew := np.abs(gram - gram.T).max()) > 1e-10 * size:
+            raise ValueError(f"gram must be symmetric, got entries that differ by {skew:.6g}")
         values, vectors = np.linalg.eigh(gram)
         if values[0] < -1e-10 * size * len(gram):
             raise ValueError(f"gram must be positive semi-definite, got the eigenvalue {values[0]:.6g}")
         return (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
     b = np.atleast_1d(np.asarray(arrays(strengths, names="strengths")[1], dtype=float))
+    if not b.size:
+        raise ValueError(
+            "strengths must be one fewer than the classes, of which there are two or more, got none"
+        )
     require("strengths", b, np.isfinite(b) & (b >= 0), "finite and >= 0")
     many = b.size + 1
     pi = check_shares("proportions", np.full(many, 1 / many) if proportions is None else proportions)

@@ -183,8 +183,8 @@ class AttentionPooling:
             )
         object.__setattr__(self, "query_norm", number("query_norm", self.query_norm, least=0))
         object.__setattr__(self, "signal", number("signal", self.signal, least=0))
-        object.__setattr__(self, "query_alignment", number("query_alignment", self.query_alignment, least=-1))
-        if self.query_alignment > 1:
+        object.__setattr__(self, "query_alignment", number("query_alignment", self.query_alignment))
+        if abs(self.query_alignment) > 1:
             raise ValueError(f"query_alignment must be a cosine in [-1, 1], got {self.query_alignment}")
         attention_factors(np.zeros(1), self.score)
 
@@ -232,10 +232,19 @@ class AttentionPooling:
         """
         length = self.positions.length
         types = self.types if seed is None else self._table_types(seed_number(seed))
-        bulk = AttentionBulk(types, Composition.of(self.positions.loadings), self.delta, self.gamma)
-        bulk = bulk.without_outlying_tokens()
-        outliers = self._outliers(bulk)
-        share = float(types.factors.max()) / length
+        share = min(
+            float(types.factors.max()) / length, 1.0
+        )  # beyond the theory the mean factor loses its sense
+        if share > SHARE and not condensed:
+            raise self._condensed(f"one token holds {share:.2g} of a sequence's weight, more than {SHARE:g}")
+        try:
+            bulk = AttentionBulk(types, Composition.of(self.positions.loadings), self.delta, self.gamma)
+            bulk = bulk.without_outlying_tokens()
+            outliers = self._outliers(bulk)
+        except (RuntimeError, np.linalg.LinAlgError) as error:
+            if share > SHARE:
+                raise self._condensed(f"its equations have no solution ({error})", hint=False) from error
+            raise
         signal = next((outlier for outlier in outliers if outlier.name == "signal"), None)
         lost = sum(outlier.mode_overlap for outlier in outliers if outlier.name == "token")
         why = None
@@ -246,10 +255,7 @@ class AttentionPooling:
         elif signal is None and self.signal > 0 and lost > LOST:
             why = f"tokens' eigenvectors hold {lost:.2g} of the signal's mode, more than {LOST:g}"
         if why is not None and not condensed:
-            raise CondensedError(
-                f"query_norm = {self.query_norm:g} is beyond the theory here: {why}; lower query_norm, lengthen the "
-                "sequences, or pass condensed=True (with seed= for one table's own heavy tokens)"
-            )
+            raise self._condensed(why)
         damping = bulk.damping
         squares = types.shares * types.factors**2
         noise = float((bulk.mixing @ [squares[types.signs > 0].sum(), squares[types.signs < 0].sum()]).sum())
@@ -274,6 +280,12 @@ class AttentionPooling:
             heaviest_share=share,
             condensed=why is not None,
         )
+
+    def _condensed(self, why: str, *, hint: bool = True) -> CondensedError:
+        allowed = "lower query_norm or lengthen the sequences"
+        if hint:
+            allowed = "lower query_norm, lengthen the sequences, or pass condensed=True (with seed= for one table's own heavy tokens)"
+        return CondensedError(f"query_norm = {self.query_norm:g} is beyond the theory here: {why}; {allowed}")
 
     def _outliers(self, bulk: AttentionBulk) -> tuple[Outlier, ...]:
         """Outliers in units of the eigenvalues of S, by decreasing eigenvalue."""
@@ -320,7 +332,9 @@ class AttentionPooling:
         weights = factors[tokens]
         total = weights.sum(axis=1, keepdims=True)
         if not (total > 0).all():
-            raise ValueError("query_norm is too large: all factors of a sequence underflow")
+            raise ValueError(
+                f"query_norm = {self.query_norm:g} is too large: all factors of a sequence underflow"
+            )
         x = pooling_matrix(tokens, weights / total, self.vocabulary) @ table
         values, vectors = covariance_spectrum(x, centred=self.centred, vectors=SHOWN)
         across = np.zeros(self.dimension)

@@ -226,8 +226,9 @@ class PooledVocabulary:
                 raise ValueError(f"covariance must have shape ({d},) or ({d}, {d}), got {values.shape}")
             require("covariance", values, np.isfinite(values), "finite")
             if values.ndim == 2:
-                if not np.allclose(values, values.T, rtol=0, atol=1e-10 * np.abs(values).max()):
-                    raise ValueError("covariance must be symmetric")
+                skew = np.abs(values - values.T).max()
+                if skew > 1e-10 * np.abs(values).max():
+                    raise ValueError(f"covariance must be symmetric, got entries that differ by {skew:.6g}")
                 values, basis = np.linalg.eigh(values)
             top = values.max()
             if not top > 0 or values.min() < -ROUNDING * top:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import generator, natural
+from resolvent.arguments import arrays, generator, natural, require
 from resolvent.pooling import check_table, check_tokens, pooling_matrix
 from resolvent.query_attention.types import Score, attention_factors
 from resolvent.spectrum import covariance_spectrum
@@ -92,7 +92,9 @@ def null_test(
     """
     table = check_table("table", table).astype(float)
     tokens = check_tokens("tokens", tokens, table.shape[0])
-    query, rng, draws = np.asarray(query, dtype=float), generator(rng), natural("draws", draws)
+    require("table", table, np.isfinite(table), "finite")
+    query = np.asarray(arrays(query, names="query")[1], dtype=float)
+    rng, draws = generator(rng), natural("draws", draws)
     if query.shape != (table.shape[1],) or not np.isfinite(query).all() or not query.any():
         raise ValueError(
             f"query must be a finite vector of shape ({table.shape[1]},), not zero, got shape {query.shape}"
@@ -126,7 +128,12 @@ def _leading(
 ) -> tuple[float, np.ndarray]:
     """Leading eigenpair of the attended features, without the coordinate along the query if asked."""
     weights = attention_factors(table @ query, score)[tokens]
-    weights /= weights.sum(axis=1, keepdims=True)
+    total = weights.sum(axis=1, keepdims=True)
+    if not (total > 0).all():
+        raise ValueError(
+            f"query is too long, of norm {np.linalg.norm(query):g}: factors of a sequence underflow"
+        )
+    weights /= total
     x = pooling_matrix(tokens, weights, table.shape[0]) @ table
     if project:
         x -= np.outer(x @ query, query) / (query @ query)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.arguments import natural, number, one_of
+from resolvent.arguments import arrays, natural, number, one_of, require
 
 __all__ = ["SCORES", "TokenTypes", "attention_factors", "table_types", "token_types"]
 
@@ -36,7 +36,7 @@ def attention_factors(scores: Any, score: Score = "softmax") -> np.ndarray:
     Raises
     ------
     ValueError
-        If `score` is unknown, or a callable does not return positive finite numbers of the same shape.
+        If scores are not finite, `score` is unknown, or a callable does not return positive finite numbers of the same shape.
 
     Examples
     --------
@@ -45,7 +45,8 @@ def attention_factors(scores: Any, score: Score = "softmax") -> np.ndarray:
     >>> attention_factors([1.0, -1.0], "cosh")
     array([1., 1.])
     """
-    sigma = np.asarray(scores, dtype=float)
+    sigma = np.asarray(arrays(scores, names="scores")[1], dtype=float)
+    require("scores", sigma, np.isfinite(sigma).all() and sigma.size > 0, "finite numbers, at least one")
     if not callable(score):
         one_of("score", score, SCORES)
         if score == "cosh":

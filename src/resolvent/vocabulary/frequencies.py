@@ -11,6 +11,8 @@ from resolvent.tables import token_signs
 
 __all__ = ["class_frequencies", "zipf"]
 
+NEGLIGIBLE = 1e-30  # of the class's largest frequency: no eigenvalue above rounding knows of such tokens
+
 
 def zipf(vocabulary: int, exponent: float) -> np.ndarray:
     """Frequencies that fall as rank^(−exponent), the same in each class; shape (V,), of mean one.
@@ -42,7 +44,8 @@ def class_frequencies(frequencies: Any) -> np.ndarray:
     Parameters
     ----------
     frequencies : array, shape (V,)
-        Counts or probabilities >= 0; the first V/2 tokens are those of sign +1.
+        Counts or probabilities >= 0; the first V/2 tokens are those of sign +1. What is below 1e-30 of its
+        class's largest counts as zero.
 
     Raises
     ------
@@ -67,4 +70,5 @@ def class_frequencies(frequencies: Any) -> np.ndarray:
         "frequencies", t, total > 0, "positive for some token of each class (the first and the second half)"
     )
     classes = classes / total  # their sum does not overflow
+    classes = np.where(classes > NEGLIGIBLE, classes, 0.0)
     return (classes / classes.mean(axis=1, keepdims=True)).ravel()
