@@ -258,3 +258,16 @@ def test_good_inputs_of_the_same_calls_pass():
     weights.softmax_causal(np.eye(2), [[0, 1]])
     pool([[0, 1]], [1.0, 1.0], np.eye(2))
     LAW.rvs(3, rng=np.int64(2))
+
+
+def test_messages_are_of_one_line():
+    bad = np.full((20, 30), nan)
+    for call in (
+        lambda: model(signal=bad),
+        lambda: model(signal=bad * 1j),
+        lambda: PooledRidge(model(positions=Correlated(np.eye(4))), 0.1),
+    ):
+        with pytest.raises(ValueError, match=r"signal|positions") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 250

@@ -594,3 +594,15 @@ def test_ridge_refused():
 def test_class_means_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         class_means(**arguments)
+
+
+def test_refused_gram_matrices_show_what_is_wrong():
+    for gram, message in (
+        ([[1.0, np.nan], [np.nan, 1.0]], "gram must be finite, got .*nan"),
+        ([[1.0, 0.5], [0.0, 1.0]], "gram must be symmetric, got entries that differ by 0.5"),
+        ([[1.0]], "gram must be a square matrix of two classes or more"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            class_means(gram=gram)
+    with pytest.raises(ValueError, match=r"strengths must be .*got none"):
+        class_means(strengths=[])

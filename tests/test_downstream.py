@@ -442,3 +442,19 @@ REFUSED = [
 def test_bad_input_is_refused_by_name(function, known, change, name):
     with pytest.raises(ValueError, match=name):
         function(**{**known, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"signal": -1}, "signal"),
+        ({"signal": np.nan}, "signal"),
+        ({"delta": -1}, "delta"),
+        ({"delta": np.nan}, "delta"),
+        ({"positions": None}, "positions"),
+        ({"table": "x"}, "table"),
+    ],
+)
+def test_discriminant_weights_refuse_by_name(change, name):
+    with pytest.raises(ValueError, match=f"{name} must"):
+        discriminant_weights(**{"signal": 1.0, "delta": 0.5, "positions": SingleFactor([1.0, 0.5])} | change)

@@ -300,3 +300,25 @@ def test_bad_input():
         effective_length([0.0, 0.0])
     with pytest.raises(ValueError, match="not all zero"):
         heaviest_token([0.0], 3, 4, 5)
+
+
+@pytest.mark.parametrize("bad", [[[1.0, 2.0]], [0.0, 0.0], [np.nan, 1.0], []])
+def test_bad_weights(bad):
+    for call in (
+        effective_length,
+        lambda w: signal_length(Prefix(2, 1), w),
+        lambda w: heaviest_token(w, 9, 9, 9),
+    ):
+        with pytest.raises(ValueError, match="weights must"):
+            call(bad)
+    with pytest.raises(ValueError, match="weights must have shape"):
+        signal_length(Prefix(2, 1), [1.0, 1.0, 1.0])
+
+
+def test_bad_lengths_and_sizes():
+    for bad in (np.nan, 0, -1.0, "long"):
+        with pytest.raises(ValueError, match="length must be"):
+            right_theory(bad)
+    for name, sizes in (("dimension", (0, 1, 1)), ("vocabulary", (1, 0, 1)), ("samples", (1, 1, -1))):
+        with pytest.raises(ValueError, match=name):
+            heaviest_token([1.0], *sizes)

@@ -304,3 +304,9 @@ def test_draws_are_reproducible():
     np.testing.assert_array_equal(first.eigenvalues, again.eigenvalues)
     assert first.overlap == again.overlap != other.overlap
     assert stats.describe(first.eigenvalues).nobs == 20
+
+
+def test_bad_positions_are_refused():
+    for call in (lambda: mix(np.eye(3), None), lambda: best_depth(7), lambda: best_depth(None)):
+        with pytest.raises(ValueError, match="positions must be a position model"):
+            call()

@@ -438,3 +438,30 @@ def test_null_test_sees_the_signal_and_not_the_query():
     assert np.mean([t.placebo_agreement for t in signal]) > 0.7
     assert np.mean([t.placebo_agreement for t in null]) < 0.3
     assert np.mean([t.placebo_query_overlap for t in null]) > 2 / shape[0]
+
+
+@pytest.mark.parametrize("norm", [5.0, 20.0, 30.0, 100.0, 1e3, 1e300])
+def test_huge_queries_are_refused_by_name(norm):
+    model = AttentionPooling(100, 400, 300, Prefix(60, 20), norm, 0.5, 1.0)
+    with pytest.raises(CondensedError, match=r"query_norm = .*of a sequence's weight") as refused:
+        model.predict()
+    held = float(str(refused.value).split("one token holds ")[1].split()[0])
+    assert 0.1 < held <= 1
+    with np.errstate(all="ignore"):
+        try:
+            assert model.predict(condensed=True).heaviest_share <= 1
+        except CondensedError as error:  # not even that
+            assert "pass condensed=True" not in str(error)  # noqa: PT017
+
+
+def test_refused_scores_queries_and_tables():
+    for bad in ([0.0, np.nan], [np.inf, 0.0], [], "much"):
+        with pytest.raises(ValueError, match="scores must be"):
+            attention_factors(bad)
+    table, tokens = np.random.default_rng(0).standard_normal((60, 8)), np.arange(60).reshape(15, 4)
+    with pytest.raises(ValueError, match="query is too long, of norm 10000"):
+        null_test(table, tokens, 1e4 * np.eye(8)[0])
+    with pytest.raises(ValueError, match="query must be"):
+        null_test(table, tokens, "x")
+    with pytest.raises(ValueError, match="table must be finite"):
+        null_test(np.where(table > 2, np.nan, table), tokens, np.eye(8)[0])

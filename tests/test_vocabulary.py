@@ -537,3 +537,16 @@ def test_a_real_table_predicts_permuted_text_with_nothing_fitted(name):
     # the frequencies are what it rests on
     blind = counts_law(table, counts.sum(axis=0) > 0, n, length=length)
     assert distance(permuted, blind) > 0.1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("exponent", [25.0, 50.0, 150.0, 500.0])
+def test_frequencies_that_underflow_count_as_zero(exponent):
+    models = [
+        PooledVocabulary(60, 120, 120, Prefix(60, 10), "mean", 1.0, ("zipf", e)) for e in (15.0, exponent)
+    ]
+    before, found = (model.predict() for model in models)
+    assert found.top_eigenvalue == pytest.approx(before.top_eigenvalue, rel=0.05)
+    assert found.overlap == pytest.approx(before.overlap, abs=0.01)
+    assert found.edge >= 0
+    assert models[1].token_frequencies[0] == pytest.approx(60)
