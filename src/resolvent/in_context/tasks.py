@@ -285,7 +285,7 @@ def best_weights(eigenvalues: np.ndarray, K: np.ndarray, E: np.ndarray, r: np.nd
     For fixed p_k = l_k²/(l_k wᵀKw + wᵀEw)² the stationary w solves ((sum p_k l_k) K + (sum p_k) E) w ∝ r.
     """
     alive = eigenvalues[eigenvalues > 0]
-    if not alive.size:
+    if not alive.size or not r.any():  # nothing to learn from, whatever the weights
         return np.ones_like(r)
     p = np.ones_like(alive)
     w = np.ones_like(r)

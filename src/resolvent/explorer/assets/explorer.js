@@ -1,0 +1,94 @@
+// What the page does by itself: keep sliders, boxes, address and tabs together, copy, and save pictures.
+window.dash_clientside = window.dash_clientside || {};
+(function () {
+  const unchanged = () => window.dash_clientside.no_update;
+  const context = () => window.dash_clientside.callback_context;
+  const causes = () => context().triggered.map((one) => one.prop_id);
+
+  const queries = {}; // of every panel that was shown
+  let current = "";
+
+  function remember() {
+    const query = queries[current];
+    if (query && query !== window.location.search) window.history.replaceState(null, "", query);
+  }
+
+  async function write(text) {
+    if (navigator.clipboard && window.isSecureContext) {
+      await navigator.clipboard.writeText(text);
+      return true;
+    }
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.appendChild(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+
+  // the button says what happened, and then its own name again
+  async function told(id, text, name) {
+    let done = false;
+    try { done = await write(text); } catch (error) { done = false; }
+    setTimeout(() => window.dash_clientside.set_props(id, { children: name }), 1500);
+    return done ? "Copied" : "Not allowed by the browser";
+  }
+
+  window.dash_clientside.explorer = {
+    follow: function (slider, box, clicked) {
+      const [at, id] = context().outputs_list.map((one) => one.id);
+      const why = causes();
+      if (clicked && why.some((one) => one.endsWith("-clicked.data"))) return [clicked[id], clicked[id]];
+      if (why.includes(at + ".value")) return [unchanged(), String(slider)];
+      if (why.includes(id + ".value") && box !== "" && isFinite(box) && String(box) !== String(slider)) {
+        return [String(box), unchanged()];
+      }
+      return [unchanged(), unchanged()];
+    },
+    click: function (data) {
+      if (!data || !data.points || !data.points.length) return unchanged();
+      const point = data.points[0];
+      const delta = Math.min(4, Math.max(0.05, point.y));
+      return { "pooled-signal": point.x.toFixed(3).replace(/0$/, ""), "pooled-delta": delta.toFixed(3) };
+    },
+    choose: function (address) {
+      const pressed = causes().find((one) => one.endsWith("-tab.n_clicks"));
+      if (pressed && context().triggered[0].value) return pressed.replace("-tab.n_clicks", "");
+      return address ? address.tab : unchanged();
+    },
+    show: function (shown) {
+      const ids = context().outputs_list.filter((one) => one.property === "hidden").map((one) => one.id);
+      const names = ids.map((id) => id.replace("-panel", ""));
+      if (!shown) return context().outputs_list.map(unchanged);
+      current = shown;
+      remember();
+      return [
+        ...names.map((name) => name !== shown),
+        ...names.map((name) => (name === shown ? "model chosen" : "model")),
+        ...names.map((name) => String(name === shown)),
+      ];
+    },
+    remember: function (query) {
+      if (query) queries[new URLSearchParams(query).get("tab")] = query;
+      remember();
+      return query || "";
+    },
+    copy: function (clicks, code) {
+      return told(context().outputs_list.id, code, "Copy as Python");
+    },
+    link: function () {
+      return told(context().outputs_list.id, window.location.href, "Copy link");
+    },
+    picture: function () {
+      const pressed = causes()[0] || "";
+      const found = pressed.match(/^(.*)-(png|svg)\.n_clicks$/);
+      if (found && context().triggered[0].value) {
+        const graph = document.querySelector("#" + found[1] + "-figure .js-plotly-plot");
+        const options = { format: found[2], filename: "resolvent-" + found[1], width: 800, height: 500, scale: 2 };
+        if (graph) window.Plotly.downloadImage(graph, options);
+      }
+      return unchanged();
+    },
+  };
+})();
