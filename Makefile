@@ -1,5 +1,6 @@
 # make reproduce   set up and reproduce every figure into report/   (SCALE=quick, paper or large)
 # make test        set up and run every check
+# make docs        set up and build the documentation into build/site
 # make bench       set up and run the benchmarks
 PYTHON ?= python3
 SCALE ?= quick
@@ -8,7 +9,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --c
 # one thread a process: the tests run processes side by side
 SINGLE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: reproduce test bench clean
+.PHONY: reproduce test docs bench clean
 
 reproduce: $(VENV)/reproduce.stamp
 	$(VENV)/bin/resolvent reproduce --scale $(SCALE) --out report
@@ -18,6 +19,9 @@ test: $(VENV)/test.stamp
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(SINGLE) $(VENV)/bin/python -m pytest --numprocesses=auto
+
+docs: $(VENV)/docs.stamp
+	$(SINGLE) $(VENV)/bin/python docs/site/build.py build/site
 
 bench: $(VENV)/bench.stamp
 	$(SINGLE) $(VENV)/bin/python benchmarks/all.py
