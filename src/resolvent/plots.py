@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from resolvent.diagnosis import Diagnosis
     from resolvent.laws import Law
 
-__all__ = ["COLOURS", "STYLE", "alignment_map", "curve", "diagnosis", "spectrum"]
+__all__ = ["COLOURS", "DASHES", "MARKERS", "STYLE", "alignment_map", "curve", "diagnosis", "spectrum"]
 
 # Okabe and Ito's palette, told apart by colour-blind readers; one colour a weighting or predictor, everywhere
 COLOURS = {
@@ -30,6 +30,24 @@ COLOURS = {
     "h3": "#E69F00",
     "per_channel": "#009E73",
     "bayes": "#0072B2",
+}
+
+# and one marker and one dash a colour, for print in black and white
+MARKERS = {
+    "#0072B2": "o",
+    "#E69F00": "s",
+    "#009E73": "^",
+    "#CC79A7": "D",
+    "#D55E00": "v",
+    "#777777": "X",
+}
+DASHES: Any = {
+    "#0072B2": "-",
+    "#E69F00": (0, (5, 1.5)),
+    "#009E73": (0, (6, 1.5, 1.2, 1.5)),
+    "#CC79A7": (0, (1.2, 1.2)),
+    "#D55E00": (0, (6, 1.5, 1.2, 1.5, 1.2, 1.5)),
+    "#777777": (0, (3, 1, 3, 1, 1, 1)),
 }
 
 STYLE: Any = {
@@ -189,23 +207,31 @@ def curve(
     at: Any = None,
     colour: str,
     label: str,
-    line: str = "-",
+    line: Any = None,
 ) -> Axes:
-    """Draw a theory curve and, with error bars, simulated points at `x` (or `at`)."""
+    """Draw a theory curve and, with error bars, simulated points at `x` (or `at`).
+
+    Points take the marker of their colour (`MARKERS`), and the legend shows it. A curve is solid where points tell it
+    from others, else it takes the dash of its colour (`DASHES`); `line` gives another.
+    """
+    mark = MARKERS.get(colour, "o")
+    if line is None:
+        line = "-" if simulated is not None else DASHES.get(colour, "-")
     if theory is not None:
-        ax.plot(x, theory, line, color=colour, label=label)
+        ax.plot(x, theory, ls=line, color=colour)
     if simulated is not None:
         ax.errorbar(
-            x if at is None else at,
-            simulated,
-            yerr=error,
-            fmt="o",
-            ms=4,
-            color=colour,
-            capsize=2,
-            lw=1,
-            label=label if theory is None else None,
+            x if at is None else at, simulated, yerr=error, fmt=mark, ms=4, color=colour, capsize=2, lw=1
         )
+    ax.plot(
+        [],
+        [],
+        ls=line if theory is not None else "",
+        marker=mark if simulated is not None else "",
+        ms=4,
+        color=colour,
+        label=label,
+    )
     return ax
 
 

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import ast
-import base64
 import hashlib
 import os
-import platform
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolvent.arguments import one_of
 from resolvent.experiments import FIGURES, SCALES, load
+from resolvent.report import render, sources
 
 if TYPE_CHECKING:
     import xarray
 
 __all__ = ["redraw", "reproduce"]
 
+# files and folders that change no number
 PRESENTATION = {
-    "cli.py",
-    "diagnose_command.py",
-    "plots.py",
-    "reproduce.py",
     "__main__.py",
-}  # changes no number
+    "cli.py",
+    "comparisons.py",
+    "diagnose_command.py",
+    "doctor.py",
+    "explorer",
+    "plots.py",
+    "questions.py",
+    "report.py",
+    "reproduce.py",
+    "verdicts.py",
+}
 
 
 def reproduce(
@@ -43,7 +49,7 @@ def reproduce(
     progress: bool = False,
     say: Callable[[str], None] = lambda message: None,
 ) -> Path:
-    """Run the experiments at `scale` and write data, figures and ``index.html`` into `folder`.
+    """Run the experiments at `scale` and write data, figures, their code and ``index.html`` into `folder`.
 
     Finished work is kept in ``folder/cache``: an interrupted run continues where it stopped.
 
@@ -136,7 +142,7 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     root = Path(str(resources.files("resolvent")))
     for path in sorted(root.rglob("*.py")):
-        if path.name in PRESENTATION and path.parent == root:
+        if path.relative_to(root).parts[0] in PRESENTATION:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         tree.body = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name == "draw")]
@@ -206,72 +212,28 @@ def _draw(folder: Path, name: str, dataset: xarray.Dataset) -> None:
 
 
 def _report(folder: Path) -> Path:
-    from jinja2 import Template
-
-    figures = []
-    table = None
-    for name, number in FIGURES.items():
+    datasets, pictures = {}, {}
+    for name in FIGURES:
         drawn = folder / "figures" / f"{name}.png"
         if not (folder / "data" / f"{name}.nc").is_file() or not drawn.is_file():
             continue
         try:
-            dataset = _load(folder, name)
+            datasets[name] = _load(folder, name)
         except ValueError as error:  # another figure's: it must not stop this report
             warnings.warn(f"left out of the report: {error}", stacklevel=2)
             continue
-        if name == "agreement":
-            table = dataset
-        png = drawn.read_bytes()
-        figures.append(
-            {
-                "name": name,
-                "number": number,
-                "title": dataset.attrs["title"],
-                "caption": dataset.attrs["caption"],
-                "scale": dataset.attrs["scale"],
-                "png": base64.b64encode(png).decode(),
-            }
-        )
-    template = Template(
-        resources.files("resolvent").joinpath("report.html").read_text(encoding="utf-8"), autoescape=True
-    )
-    versions = {name: metadata.version(name) for name in ("numpy", "scipy", "xarray", "matplotlib", "joblib")}
-    html = template.render(
-        figures=figures,
-        rows=_rows(table) if table is not None else [],
-        version=_version(),
-        python=platform.python_version(),
-        versions=versions,
-    )
-    _save(folder / "index.html", lambda path: path.write_text(html, encoding="utf-8"))
+        pictures[name] = drawn.read_bytes()
+    package = resources.files("resolvent")
+    for name in datasets:
+        for source in sources(name):  # that the report can be read, and its code, wherever it is taken
+            code = package.joinpath(source).read_bytes()
+            target = folder / "code" / source
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _save(target, partial(_write, code))
+    html = render(datasets, pictures).encode()
+    _save(folder / "index.html", partial(_write, html))
     return folder / "index.html"
 
 
-def _rows(table: xarray.Dataset) -> list[dict[str, Any]]:
-    rows = []
-    for setting in table.setting.values:
-        one = table.sel(setting=setting)
-        for i, quantity in enumerate(table["quantity"].values):
-            cell = one.sel(quantity=quantity)
-            rows.append(
-                {
-                    "first": i == 0,
-                    "setting": int(setting),
-                    "table": str(one.table.item()),
-                    "delta": f"{one.delta.item():.2f}",
-                    "gamma": f"{one.gamma.item():.2f}",
-                    "length": f"{one.length.item():.0f}",
-                    "snr": f"{one.snr.item():.2f}",
-                    "signal": f"{one.signal.item():.2f}",
-                    "ratio": f"{one.ratio.item():.2f}",
-                    "quantity": str(quantity).replace("_", " "),
-                    "predicted": f"{cell.predicted.item():.4g}",
-                    "simulated": f"{cell.simulated.item():.4g}",
-                    "error": f"{cell.standard_error.item():.2g}",
-                    "difference": f"{(cell.simulated - cell.predicted).item():+.2g}",
-                    "allowance": f"{cell.allowance.item():.2g}",
-                    "agrees": bool(cell.agrees.item()),
-                    "other": bool(cell.other_agrees.item()),
-                }
-            )
-    return rows
+def _write(content: bytes, path: Path) -> None:
+    path.write_bytes(content)

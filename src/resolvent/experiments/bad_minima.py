@@ -112,14 +112,12 @@ def draw(dataset: xarray.Dataset) -> Figure:
         half = 1.96 * np.sqrt(share * (1 - share) / seeds + 0.96 / seeds**2) / (1 + 3.84 / seeds)
         x, name = at + (i - 1.5) * 0.18, f"{'H3' if layer == 'h3' else layer}, {start}"
         error = np.abs(np.stack([share - (middle - half), middle + half - share]))
-        ax.errorbar(
-            x, share, yerr=error, fmt="o", ms=5, capsize=2, lw=1, color=plots.COLOURS[colour], label=name
-        )
+        hue = plots.COLOURS[colour]
+        mark = plots.MARKERS[hue]
+        ax.errorbar(x, share, yerr=error, fmt=mark, ms=5, capsize=2, lw=1, color=hue, label=name)
         every = np.maximum(part.excess.values, FLOOR)
         spread = rng.uniform(-0.07, 0.07, every.shape)
-        strip.plot(
-            (x[:, None] + spread).ravel(), every.ravel(), "o", ms=3.5, alpha=0.6, color=plots.COLOURS[colour]
-        )
+        strip.plot((x[:, None] + spread).ravel(), every.ravel(), mark, ms=3.5, alpha=0.6, color=hue)
     for axis in (ax, strip):
         axis.set_xticks(at, [f"{e:g}" for e in dataset.exponent.values])
         axis.set_xlabel("exponent a of the task covariance k^(−a)")

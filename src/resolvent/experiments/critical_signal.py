@@ -163,16 +163,18 @@ def draw(dataset: xarray.Dataset) -> Figure:
             colour=colour,
             label=f"{name}: exact",
         )
-        left.plot(part.prefix, part.published_critical_signal, ":", color=colour, label=f"{name}: published")
+        dots = (0, (1, 1)) if name == "mean" else (0, (1, 2.5))
+        left.plot(
+            part.prefix, part.published_critical_signal, ls=dots, color=colour, label=f"{name}: published"
+        )
     left.set_xlabel("prefix length r")
     left.set_ylabel("critical signal ‖μ‖")
     left.set_ylim(bottom=-0.03)
     left.set_title("(a) where the outlier appears")
     left.legend()
     for name in dataset.rule.values:
-        right.plot(
-            dataset.length, dataset.snr.sel(rule=name), color=plots.COLOURS[str(name)], label=str(name)
-        )
+        colour, rule = plots.COLOURS[str(name)], dataset.snr.sel(rule=name)
+        plots.curve(right, dataset.length, rule, colour=colour, label=str(name))
     right.set_xscale("log")
     right.set_xlabel("sequence length T")
     right.set_ylabel("snr")

@@ -176,7 +176,7 @@ def draw(dataset: xarray.Dataset) -> Figure:
     palette = ("mean", "causal", "optimal", "learned", "published")
     for theta, name in zip(dataset.curve_signal.values, palette):
         one = dataset.crossover.sel(curve_signal=theta)
-        side.plot(dataset.kappa, one, color=plots.COLOURS[name], label=f"theta = {theta:g}")
+        plots.curve(side, dataset.kappa, one, colour=plots.COLOURS[name], label=f"theta = {theta:g}")
     side.set_xscale("log")
     side.set_xlabel("kappa = β‖q‖")
     side.set_ylabel("crossover alignment")

@@ -267,7 +267,15 @@ def draw(dataset: xarray.Dataset) -> Figure:
                 mean, (_, error) = values[i].mean(-1), mean_and_error(values[i] - values[0])
                 key, style = LINES[str(name)]
                 colour = plots.COLOURS[key]
-                ax.plot(layers, mean, style, color=colour, label=label(str(name)), marker="o", ms=4)
+                ax.plot(
+                    layers,
+                    mean,
+                    style,
+                    color=colour,
+                    label=label(str(name)),
+                    marker=plots.MARKERS[colour],
+                    ms=4,
+                )
                 ax.fill_between(layers, mean - error, mean + error, color=colour, alpha=0.15, lw=0)
             ax.set_title(f"{NAMES[source]}: {title}")
             ax.set_xticks(layers)

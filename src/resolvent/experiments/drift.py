@@ -216,7 +216,7 @@ def draw(dataset: xarray.Dataset) -> Figure:
             error=part.standard_error,
             colour=plots.COLOURS[str(name)],
             label=names[str(name)],
-            line="--" if name == "per_channel" else "-",
+            line="--" if name == "per_channel" else None,
         )
     axes[0].set_xscale("log")
     axes[0].invert_xaxis()

@@ -169,9 +169,8 @@ def draw(dataset: xarray.Dataset) -> Figure:
     palette = [plots.COLOURS[name] for name in ("mean", "causal", "optimal", "learned")]
     for name, colour in zip(dataset.error_of.values, palette):
         part = dataset.sel(error_of=name)
-        left.loglog(
-            part.dimension, part.rms, "o-", color=colour, ms=4, label=f"{name}: d^{float(part.exponent):.2f}"
-        )
+        style = {"ls": plots.DASHES[colour], "marker": plots.MARKERS[colour], "ms": 4, "color": colour}
+        left.loglog(part.dimension, part.rms, label=f"{name}: d^{float(part.exponent):.2f}", **style)
     left.set_xticks(dataset.dimension.values, [str(d) for d in dataset.dimension.values])
     left.minorticks_off()
     left.set_xlabel("dimension d")
@@ -184,7 +183,7 @@ def draw(dataset: xarray.Dataset) -> Figure:
             np.arange(part.random_setting.size),
             np.abs(part.scaled_bias),
             yerr=part.scaled_bias_error,
-            fmt="o",
+            fmt=plots.MARKERS[colour],
             ms=4,
             lw=1,
             capsize=2,

@@ -87,6 +87,8 @@ def draw(dataset: xarray.Dataset) -> Figure:
     """One panel a function, log-log."""
     import matplotlib.pyplot as plt
 
+    from resolvent import plots
+
     figure, axes = plt.subplots(1, dataset.sizes["function"], figsize=(11, 4), sharey=True)
     n = dataset.n.values
     for ax, function in zip(axes, dataset.function.values):
@@ -99,7 +101,8 @@ def draw(dataset: xarray.Dataset) -> Figure:
                 n,
                 mean,
                 yerr=error,
-                fmt="o-",
+                fmt=plots.MARKERS[COLOURS[name]],
+                ls=plots.DASHES[COLOURS[name]],
                 ms=4,
                 capsize=2,
                 color=COLOURS[name],

@@ -76,7 +76,9 @@ def draw(dataset: xarray.Dataset) -> Figure:
         part = dataset.sel(delta=delta)
         for name, table, fill in (("exact", "mixture", True), ("published", "balanced", False)):
             colour = plots.COLOURS[name]
-            ax.plot(part.fine_signal, part[name], color=colour, label=f"{name} formula")
+            ax.plot(
+                part.fine_signal, part[name], "-" if fill else "--", color=colour, label=f"{name} formula"
+            )
             draws = part.overlap.sel(table=table)
             ax.errorbar(
                 part.signal,

@@ -116,7 +116,7 @@ def draw(dataset: xarray.Dataset) -> Figure:
             colour=colour,
             label=str(name),
         )
-        side.plot(part.signal, part.snr.mean("seed"), "o-" if exact is None else "-", color=colour, ms=4)
+        side.plot(part.signal, part.snr.mean("seed"), plots.MARKERS[colour] + "-", color=colour, ms=4)
     ax.set_xlabel("signal ‖μ‖")
     ax.set_ylabel("test accuracy")
     ax.legend()

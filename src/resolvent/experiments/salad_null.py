@@ -193,12 +193,16 @@ def draw(dataset: xarray.Dataset) -> Figure:
         case = shown.isel(case=i)
         layer = int(case.layer)
         ax.plot(
-            places, 1 + case.edge_counts, "o-", color=colours[layer], label=f"layer {layer}, against salad"
+            places,
+            1 + case.edge_counts,
+            "o-" if layer == 6 else "^-",
+            color=colours[layer],
+            label=f"layer {layer}, against salad",
         )
         ax.plot(
             places,
             1 + case.noise_counts,
-            "s--",
+            "s--" if layer == 6 else "v--",
             color=colours[layer],
             mfc="white",
             label=f"layer {layer}, against S₀",
