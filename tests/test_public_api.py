@@ -74,8 +74,13 @@ LAYERS = (
     ("held_out",),
     ("plots",),
     ("experiments",),
+    ("explorer",),
+    ("comparisons",),
+    ("verdicts",),
+    ("questions",),
+    ("report",),
     ("reproduce",),
-    ("diagnose_command",),
+    ("diagnose_command", "doctor"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -117,6 +122,20 @@ INSIDE = {
         "huggingface",
     ],
     "sources": ["columns", "shards", "arrays", "streams", "opening"],
+    "explorer": [
+        *(
+            "state",
+            "figures",
+            "pooled",
+            "sparse_token",
+            "in_context",
+            "elliptical",
+            "tabs",
+            "layout",
+            "app",
+            "command",
+        )
+    ],
     "weights": ["given", "estimated"],
     "estimators": ["sparse_token", "against_mean", "rules", "positional_pooling"],
     "downstream": ["ridge", "landscape", "convex", "classifier", "classes"],

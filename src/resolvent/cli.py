@@ -16,7 +16,9 @@ import numpy as np
 from resolvent import __version__
 from resolvent.datasets import read_npy
 from resolvent.diagnose_command import diagnose_command
+from resolvent.doctor import doctor_command
 from resolvent.experiments import FIGURES, SCALES
+from resolvent.explorer.command import explore_command
 from resolvent.models.pooled import NAMED_WEIGHTS, PooledSequences
 from resolvent.planning import plan
 from resolvent.positions import Correlated, Prefix, SingleFactor
@@ -70,6 +72,7 @@ def main() -> None:
       resolvent plan --overlap 0.7 -d 400 -V 1600 --snr 5 --signal 1
       resolvent diagnose embeddings.npy
       resolvent reproduce --out report
+      resolvent doctor
     """
 
 
@@ -322,6 +325,8 @@ def reproduce(
 
 
 main.add_command(diagnose_command)
+main.add_command(explore_command)
+main.add_command(doctor_command)
 
 
 def _show(value: Any) -> str:
