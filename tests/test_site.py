@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
+from xml.etree import ElementTree
 
 import pytest
 
@@ -137,6 +138,12 @@ def test_formulas_are_set_without_a_script(pages):
     assert not [
         what for page in pages.values() for what in page.loaded if re.search("mathjax|katex", what.lower())
     ]
+    parts = {"msub": 2, "msup": 2, "mfrac": 2, "munder": 2, "mover": 2, "msubsup": 3, "munderover": 3}
+    for name, page in pages.items():
+        for formula in re.findall(r"<math\b.*?</math>", page.text, flags=re.S):
+            for element in ElementTree.fromstring(formula).iter():
+                kind = element.tag.rpartition("}")[2]
+                assert len(element) == parts.get(kind, len(element)), (name, formula)
     assert 'id="eq-20"' in pages["theory/pooled.html"].text
 
 

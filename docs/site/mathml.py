@@ -13,6 +13,7 @@ __all__ = ["block", "formula", "inline", "skip"]
 
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 ARG = re.compile(r"\\arg(?![A-Za-z])")  # a command that the converter does not know
+BINOMIAL = re.compile(r"\\binom\s*(\w)(\w)")  # its exponent would become its own part
 WORD = re.compile(
     r"(?<!<msub>)(?<!<msup>)(?<!<mfrac>)(?<!<munder>)(?<!<msubsup>)(<m[io]>[a-z]{2,6}</m[io]>)(?=<m(?:i|n|row|frac|over)\b)"
 )  # log p, not logp
@@ -32,7 +33,8 @@ def formula(latex: str, display: bool) -> str:
     ValueError
         If a command is not understood.
     """
-    latex = latex.replace("{gathered}", "{matrix}")
+    latex = latex.replace("{gathered}", "{matrix}").replace("{aligned}", "{align*}")
+    latex = BINOMIAL.sub(r"{\\binom{\1}{\2}}", latex)
     latex = ARG.sub(r"\\operatorname{arg}", latex)
     mathml = convert(latex.strip(), display="block" if display else "inline")
     mathml = re.sub(r"\\([{}|])", lambda m: m[1].replace("|", "‖"), mathml)  # it forgets them after \Big
