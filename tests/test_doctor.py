@@ -29,7 +29,9 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
     (folder / "cache").mkdir()
     (folder / "cache" / "one").write_bytes(b"12345")
-    done = run("--json", "--out", folder, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    done = run(
+        "--json", "--out", folder, env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    )
     assert done.returncode == 0
     assert done.stderr == ""
     return json.loads(done.stdout)

@@ -234,8 +234,8 @@ def sampled_null(null_moments: TokenMoments, moments: TokenMoments, held_out: An
     --------
     >>> rng = np.random.default_rng(0)
     >>> null_moments, moments = TokenMoments.empty("mean", 4, False), TokenMoments.empty("mean", 4, True)
-    >>> null_moments.add(rng.standard_normal((100, 4, 5)))
-    >>> moments.add(rng.standard_normal((50, 4, 5)))
+    >>> null_moments = null_moments.add(rng.standard_normal((100, 4, 5)))
+    >>> moments = moments.add(rng.standard_normal((50, 4, 5)))
     >>> sampled_null(null_moments, moments).samples
     100
     """
