@@ -531,7 +531,8 @@ def test_memory_does_not_grow():
         accumulate(made, TokenMoments.empty("mean", 32), table=TABLE, batch_size=2000)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.05 * peaks[0]
+    # sixty more batches, were they kept, would be fifteen megabytes beside five
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 # interruptions

@@ -507,6 +507,7 @@ def agrees(page, name, values, drawn=None):
 
 
 def drawn_as(page, key, figure):
+    page.wait_for_function("id => document.querySelector('#' + id + ' .js-plotly-plot')?.data", arg=key)
     got = page.evaluate(
         "id => document.querySelector('#' + id + ' .js-plotly-plot').data.map("
         "t => [t.name, Array.from(t.x), t.z ? [] : Array.from(t.y)])",
