@@ -126,7 +126,7 @@ def build(target: Path, work: Path) -> int:
 
 
 if __name__ == "__main__":
-    to = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build/site"
+    to = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "build/site"
     status = build(to, to.parent / f"{to.name}-pages")
     print(
         f"{to / 'index.html'}" if status == 0 else "the site was not built",
