@@ -40,6 +40,7 @@ def test_run_then_draw(name, tmp_path):
     assert "http" not in text  # self-contained
     data = xr.load_dataset(tmp_path / "data" / f"{name}.nc", engine="scipy")
     assert data.attrs["caption"]
+    assert "{" not in data.attrs["caption"]
     assert data.attrs["title"]
     png, svg = (tmp_path / "figures" / f"{name}.{kind}" for kind in ("png", "svg"))
     assert png.stat().st_size > 10_000

@@ -75,7 +75,6 @@ LAYERS = (
     ("plots",),
     ("experiments",),
     ("explorer",),
-    ("comparisons",),
     ("verdicts",),
     ("questions",),
     ("report",),
@@ -154,6 +153,7 @@ INSIDE = {
         "in_context",
         "elliptical",
     ],
+    "verdicts": ["comparisons", "pooled", "sparse_token", "in_context", "elliptical", "beyond_the_paper"],
     "experiments": [
         *sorted(set(FIGURES) - {"agreement", "finite_size", "error_bars"}),
         *("agreement", "finite_size", "error_bars"),

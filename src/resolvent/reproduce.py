@@ -27,7 +27,6 @@ __all__ = ["redraw", "reproduce"]
 PRESENTATION = {
     "__main__.py",
     "cli.py",
-    "comparisons.py",
     "diagnose_command.py",
     "doctor.py",
     "explorer",
@@ -35,7 +34,7 @@ PRESENTATION = {
     "questions.py",
     "report.py",
     "reproduce.py",
-    "verdicts.py",
+    "verdicts",
 }
 
 

@@ -89,7 +89,7 @@ def run(scale: str, **options: Any) -> xarray.Dataset:
         attrs={
             "title": "Depth, heads and random value matrices",
             "caption": f"(a) snr of mean pooling after k score-free causal layers, T = {LENGTH}, first r positions equal "
-            "(dots: best depth); dashed: the best mixture of depths 0 to k, as heads or skip connections offer it. "
+            "(filled: best depth); dashed: the best mixture of depths 0 to k, as heads or skip connections offer it. "
             f"(b) Spectrum behind k random value matrices of d rows: one Marchenko-Pastur factor each; d = {d}, "
             f"V = N = 2d, prefix {INFORMATIVE}, mean weights, ‖mu‖ = {SIGNAL:g}. (c) The same weights: squared overlap of the "
             "top eigenvector with the image of mu, and (dashed) of mu with that eigenvector taken back. (d) k causal "
@@ -128,10 +128,11 @@ def draw(dataset: xarray.Dataset) -> Figure:
     palette = [plots.COLOURS[name] for name in ("mean", "causal", "optimal", "learned", "published")]
     for prefix, colour in zip(dataset.prefix.values, palette):
         part = dataset.sel(prefix=prefix)
-        first.plot(part.depth, part.snr, color=colour, label=f"r = {prefix}")
+        mark = plots.MARKERS[colour]
+        first.plot(part.depth, part.snr, marker=mark, ms=4, mfc="white", color=colour, label=f"r = {prefix}")
         first.plot(part.depth, part.span_snr, "--", color=colour, lw=1.2)
         best = int(part.best_depth)
-        first.plot(best, part.snr.sel(depth=best), "o", color=colour, ms=6)
+        first.plot(best, part.snr.sel(depth=best), mark, color=colour, ms=8)
     first.set_yscale("log")
     first.set_xlabel("causal layers k")
     first.set_ylabel("snr of the weights")
@@ -142,9 +143,10 @@ def draw(dataset: xarray.Dataset) -> Figure:
         bulk = values[(values <= x[-1] * 1.05) & (values > x[0])]
         heights, edges = np.histogram(np.log10(bulk), bins=22)
         second.stairs(heights / np.diff(edges) / values.size, 10**edges, fill=True, color=colour, alpha=0.25)
-        second.plot(x, density * x * np.log(10), color=colour, label=f"k = {k}")
+        line, mark = plots.DASHES[colour], plots.MARKERS[colour]
+        second.plot(x, density * x * np.log(10), ls=line, color=colour, label=f"k = {k}")
         second.axvline(float(dataset[f"outlier_{k}"]), color=colour, ls="--", lw=1.2)
-        second.plot(values[0], 0.04, "o", color=colour, ms=6)
+        second.plot(values[0], 0.04, mark, color=colour, ms=6)
     second.set_xscale("log")
     second.set_xlabel("eigenvalue")
     second.set_ylabel("density of the log eigenvalue")
@@ -160,18 +162,18 @@ def draw(dataset: xarray.Dataset) -> Figure:
                     part[f"predicted_{name}"],
                     line,
                     color=colour,
-                    label=f"width {share:g} d" if line == "-" else None,
                 )
                 ax.errorbar(
                     part.layers,
                     mean,
                     yerr=spread / np.sqrt(part.sizes["seed"]),
-                    fmt="o",
+                    fmt=plots.MARKERS[colour],
                     ms=4,
                     color=colour,
                     mfc=fill or colour,
                     capsize=2,
                     lw=1,
+                    label=f"width {share:g} d" if line == "-" else None,
                 )
         ax.set_ylim(0, 1)
         ax.set_xticks(dataset.layers.values)

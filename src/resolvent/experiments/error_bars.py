@@ -138,9 +138,10 @@ def draw(dataset: xarray.Dataset) -> Figure:
         ax.set_ylim(0.84, 1.0)
         ax.set_title(f"({letter}) coverage")
     for k, name in enumerate(QUANTITIES):
-        axes[2].plot(dataset.ratio, dataset[f"{name}_coverage"], "o-", ms=4, color=colours[name], label=name)
+        colour, mark = colours[name], plots.MARKERS[colours[name]]
+        axes[2].plot(dataset.ratio, dataset[f"{name}_coverage"], marker=mark, ms=4, color=colour, label=name)
         part = dataset.random_coverage.sel(quantity=name)
-        axes[3].plot(np.arange(part.size) + 1 + 0.15 * (k - 1), part, "o", ms=5, color=colours[name])
+        axes[3].plot(np.arange(part.size) + 1 + 0.15 * (k - 1), part, mark, ms=5, color=colour)
     axes[2].set_xlabel("q/q_c")
     axes[2].legend(loc="lower right")
     axes[3].set_xlabel("random setting")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "run"]
 
 SIZES: dict[str, dict[str, Any]] = {
-    "quick": {"dimension": 200, "seeds": 60, "longest_population": 3},
+    "quick": {"dimension": 200, "seeds": 300, "longest_population": 3},
     "paper": {"dimension": 800, "seeds": 60, "longest_population": 5},
     "large": {"dimension": 1600, "seeds": 100, "longest_population": 5},
 }

@@ -297,7 +297,8 @@ def draw(dataset: xarray.Dataset) -> Figure:
     fifth.legend()
     for by, colour in zip(dataset.by.values, palette):
         best = dataset.best_ridge.sel(by=by)
-        sixth.plot(dataset.signal, best.where((best > 0) & np.isfinite(best)), color=colour, label=f"by {by}")
+        drawn = best.where((best > 0) & np.isfinite(best))
+        sixth.plot(dataset.signal, drawn, ls=plots.DASHES[colour], color=colour, label=f"by {by}")
     sixth.set_yscale("log")
     sixth.set_xlabel("signal ‖μ‖")
     sixth.set_ylabel("best penalty")

@@ -93,7 +93,7 @@ def run(scale: str, **options: Any) -> xarray.Dataset:
             "title": "Attention with a fixed query: outliers, spurious ones, and what it learns",
             "caption": f"(a) Eigenvalues times T against β = ‖q‖, query orthogonal to mu: d = {one.dimension}, V = "
             f"{one.vocabulary}, N = {one.samples}, T = {one.positions.length}, prefix 20, ‖mu‖ = {one.signal:g}, softmax. "
-            "Lines: theory, by what makes the outlier (dashed: spurious; token: the heaviest of a typical table); dots: two leading eigenvalues, mean and standard error over {len(seeds)} seeds. (b) "
+            f"Lines: theory, by what makes the outlier (dashed: spurious; token: the heaviest of a typical table); dots: two leading eigenvalues, mean and standard error over {len(seeds)} seeds. (b) "
             "Squared overlap of the signal's eigenvector with mu (solid) and with the part of mu orthogonal to q (dashed) "
             f"against β at cos(q, mu) = {ALIGNMENT:g}; (c) against the cosine at β = {NORM:g}. d = {other.dimension}, V = "
             f"{other.vocabulary}, N = {other.samples}, T = {other.positions.length}, prefix 40, ‖mu‖ = {other.signal:g}; dots: "
@@ -136,25 +136,29 @@ def draw(dataset: xarray.Dataset) -> Figure:
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(14, 4.2))
     root = np.sqrt(dataset.sizes["seed"])
-    left.plot(dataset.fine_beta, dataset.edge, color=plots.COLOURS["grey"], label="edge of the bulk")
+    grey = plots.COLOURS["grey"]
+    left.plot(dataset.fine_beta, dataset.edge, ls=plots.DASHES[grey], color=grey, label="edge of the bulk")
     for name in dataset.name.values:
         if not dataset.outlier.sel(name=name).notnull().any():
             continue
-        line = "-" if name == "signal" else "--"
+        line = {"signal": "-", "query": "--", "token": ":"}[str(name)]
         label = str(name) if name == "signal" else f"{name} (spurious)"
         left.plot(
             dataset.fine_beta, dataset.outlier.sel(name=name), line, color=MARKED[str(name)], label=label
         )
-    for rank, colour in enumerate(("#222222", "#888888")):
+    for rank, (label, face) in enumerate((("largest, simulated", "black"), ("second, simulated", "white"))):
         part = dataset.eigenvalues.isel(rank=rank)
-        plots.curve(
-            left,
+        left.errorbar(
             dataset.beta,
-            None,
-            simulated=part.mean("seed"),
-            error=part.std("seed", ddof=1) / root,
-            colour=colour,
-            label=("largest, simulated", "second, simulated")[rank],
+            part.mean("seed"),
+            yerr=part.std("seed", ddof=1) / root,
+            fmt="o",
+            ms=5,
+            mfc=face,
+            lw=1,
+            capsize=2,
+            color="black",
+            label=label,
         )
     signal = dataset.outlier.sel(name="signal")
     left.set_ylim(float(dataset.edge.min()) * 0.9, float(signal.max()) * 1.15)
@@ -198,5 +202,5 @@ def draw(dataset: xarray.Dataset) -> Figure:
     right.set_xlabel("cosine between query and mu")
     middle.set_title("(b) overlaps against β")
     right.set_title("(c) overlaps against the cosine")
-    right.legend(fontsize=8, loc="lower left")
+    right.legend(fontsize=8, loc="lower left", handlelength=4)
     return figure

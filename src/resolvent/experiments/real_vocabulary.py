@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "missing", "run"]
 
 SIZES: dict[str, dict[str, Any]] = {
-    "quick": {"dimension": 200, "signals": 6, "seeds": 4, "limit": 2500, "draws": 2},
+    "quick": {"dimension": 200, "signals": 6, "seeds": 10, "limit": 2500, "draws": 2},
     "paper": {"dimension": 500, "signals": 10, "seeds": 10, "limit": 4000, "draws": 10},
     "large": {"dimension": 1000, "signals": 12, "seeds": 20, "limit": 20_000, "draws": 10},
 }
@@ -127,10 +127,10 @@ def run(scale: str, **options: Any) -> xarray.Dataset:
         },
         attrs={
             "title": "Real vocabularies",
-            "caption": "(a) Outlier over kappa and squared overlap with mu against ‖mu‖, theory (lines) and simulation "
+            "caption": "(a) Outlier over kappa and (b) squared overlap with mu against ‖mu‖, theory (lines) and simulation "
             f"(means of {seeds} draws, standard errors): d = {d}, V = {3 * d // 2 * 2}, N = {2 * d}, T = 80, prefix 20, "
             f"mean weights; noise of variance {LEVELS[0]:g} on a quarter of the axes and {LEVELS[1]:g} on the rest where "
-            f"mu is in loud or quiet noise. Heavy tokens that make outliers of their own: {tokens}. (b, c) Pooled MiniLM "
+            f"mu is in loud or quiet noise. Heavy tokens that make outliers of their own: {tokens}. (c, d) Pooled MiniLM "
             "embeddings of real documents: the law predicted from table and token counts alone, nothing fitted, over "
             "permuted and real text. Kolmogorov-Smirnov distances and total variance of real text over predicted: "
             f"{lines}. Gaussian features of the same covariance have a distance of "
@@ -198,15 +198,21 @@ def draw(dataset: xarray.Dataset) -> Figure:
             (axes[0, 0], part.outlier, part.simulated_outlier),
             (axes[0, 1], part.overlap, part.simulated_overlap),
         ):
-            ax.plot(part.curve, theory, color=colour, label=str(name))
             carried = np.interp(part.signal, part.curve, part.overlap)
             known = (carried > ALIGNED) & (part.signal.values > float(part.critical_signal))
             if ax is axes[0, 1]:
                 known = part.signal.values > 0
             shown = simulated.sel(signal=part.signal.values[known])
             error = shown.std("seed", ddof=1) / np.sqrt(shown.sizes["seed"])
-            ax.errorbar(
-                shown.signal, shown.mean("seed"), yerr=error, fmt="o", ms=4, lw=1, capsize=2, color=colour
+            plots.curve(
+                ax,
+                part.curve,
+                theory,
+                at=shown.signal,
+                simulated=shown.mean("seed"),
+                error=error,
+                colour=colour,
+                label=str(name),
             )
     axes[0, 0].set_yscale("log")
     axes[0, 0].set_yticks([5, 10, 20, 50], ["5", "10", "20", "50"])
@@ -216,10 +222,10 @@ def draw(dataset: xarray.Dataset) -> Figure:
     axes[0, 0].legend()
     axes[0, 1].set_ylabel("squared overlap with mu")
     axes[0, 1].set_ylim(0, 1)
-    axes[0, 1].set_title("(a) overlap")
+    axes[0, 1].set_title("(b) overlap")
     for ax in axes[0]:
         ax.set_xlabel("signal ‖mu‖")
-    for ax, name, letter in zip(axes[1], dataset.corpus.values, "bc"):
+    for ax, name, letter in zip(axes[1], dataset.corpus.values, "cd"):
         part = dataset.sel(corpus=name)
         values = part.eigenvalues.values
         ends = np.nanmin(values), np.nanmax(values)

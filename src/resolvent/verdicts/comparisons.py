@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resolvent.compare import ALLOWANCE
 from resolvent.experiments import load
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["ERRORS", "Verdict", "at", "both", "mean_and_error", "none_expected", "size_of", "within"]
+__all__ = [
+    *(
+        "ERRORS",
+        "Verdict",
+        "at",
+        "together",
+        "mean_and_error",
+        "none_expected",
+        "pooled_points",
+        "size_of",
+        "within",
+    ),
+]
 
 ERRORS = 4.0  # standard errors, as in `resolvent.compare`
 ROUNDING = 1e-9  # where both are exact
@@ -34,9 +47,11 @@ class Verdict:
 
 
 def within(
-    difference: Any, error: Any, allowance: Any = 0.0, *, what: str = "points", plus: str = ""
+    difference: Any, error: Any, allowance: Any = 0.0, *, what: str = "points", plus: str | None = ""
 ) -> Verdict:
     """All differences within four standard errors plus an allowance; NaN are left out.
+
+    `plus` names the allowance; None where the comparison before it in a sentence has stated the same rule.
 
     Examples
     --------
@@ -54,9 +69,18 @@ def within(
     good = np.abs(difference) <= ERRORS * error + allowance + ROUNDING
     clear = error > 1e-12
     z = np.abs(difference[clear]) / error[clear]
+    word, found = "agree" if good.all() else "differ", f"{good.sum()} of {good.size} {what}"
+    if plus is None:
+        return Verdict(word, found + (f" (largest {z.max():.1f})" if z.size else ""))
     largest = f"; largest difference {z.max():.1f} standard errors" if z.size else ""
-    rule = f"within {ERRORS:g} standard errors{plus}"
-    return Verdict("agree" if good.all() else "differ", f"{good.sum()} of {good.size} {what} {rule}{largest}")
+    return Verdict(word, f"{found} within {ERRORS:g} standard errors{plus}{largest}")
+
+
+def pooled_points(
+    difference: Any, error: Any, dimension: float, where: str = ", away from the transition"
+) -> Verdict:
+    plus = f" plus {ALLOWANCE:g}/d, d = {dimension:g}{where}"
+    return within(difference, error, ALLOWANCE / dimension, plus=plus)
 
 
 def mean_and_error(values: xarray.DataArray) -> tuple[xarray.DataArray, xarray.DataArray]:
@@ -81,7 +105,7 @@ def none_expected(counts: Any, what: str) -> Verdict:
     )
 
 
-def both(first: Verdict, second: Verdict, more: str = "") -> Verdict:
-    """Two comparisons that must hold together."""
-    word = "agree" if first.word == second.word == "agree" else "differ"
-    return Verdict(word, f"{first.detail}; {second.detail}{more}")
+def together(*verdicts: Verdict, more: str = "") -> Verdict:
+    """Comparisons that must hold together."""
+    word = "agree" if all(one.word == "agree" for one in verdicts) else "differ"
+    return Verdict(word, "; ".join(one.detail for one in verdicts) + more)
