@@ -9,7 +9,7 @@ import numpy as np
 
 from resolvent.compare import ALLOWANCE, EIGENVALUE_ALLOWANCE
 from resolvent.experiments import load
-from resolvent.finite_length import SHORT, THEORIES
+from resolvent.finite_length import SHORT, THEORIES, heaviest_token
 from resolvent.verdicts.comparisons import Verdict, at, mean_and_error, size_of, together, within
 
 __all__ = ["JUDGES"]
@@ -32,12 +32,25 @@ def _finite_length(data: Any) -> Verdict:
     allowed = (EIGENVALUE_ALLOWANCE / size_of("finite_length", data) * size).values
     difference = (data.simulated - data.predicted).transpose("theory", "length", "quantity").values
     difference[1, data.length.values < SHORT] = np.nan
+    lost = np.array([_lost_among_tokens(data, int(length)) for length in data.length.values])
+    difference[2, lost] = np.nan
     limit, by_map, on_trees = (
         within(values, data.error.values, allowed, plus=" plus 1/d of it", what=f"points of the {name}")
         for name, values in zip((THEORIES[0], f"{THEORIES[1]}, T ≥ {SHORT:g},", THEORIES[2]), difference)
     )
+    where = ", ".join(f"T = {length}" for length in data.length.values[lost])
+    tokens = f" (not judged: {where}, where a token is a stronger spike than the signal)" if where else ""
     naive = limit.detail.partition(" points")[0]
-    return together(by_map, on_trees, more=f". The infinite length at all T: {naive}")
+    return together(by_map, on_trees, more=f"{tokens}. The infinite length at all T: {naive}")
+
+
+def _lost_among_tokens(data: Any, length: int) -> bool:
+    """Whether the most used token is a stronger spike than the signal, and mixes with it (finite_length.md, section 5)."""
+    module = load("finite_length")
+    model = module.setting(int(size_of("finite_length", data)), length, module.SIGNAL)
+    limit = model.predict(theory=THEORIES[0])
+    sizes = (model.dimension, model.vocabulary, model.samples)
+    return heaviest_token(model.pooling_weights, *sizes).share > float(limit.q / limit.threshold)
 
 
 def _error_bars(data: Any) -> Verdict:
