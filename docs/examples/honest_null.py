@@ -16,7 +16,7 @@ shuffled = np.random.default_rng(0).permuted(
     tokens, axis=0
 )  # positions keep their words, documents lose theirs
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+figure, axes = plt.subplots(2, 1, figsize=(6.4, 7), layout="constrained")
 for ax, name, documents in zip(axes, ("news", "shuffled across documents"), (tokens, shuffled)):
     null = nulls.token_noise(documents, table)
     report = diagnose(null.features, null=null)

@@ -37,6 +37,8 @@ html_title = "resolvent"
 html_static_path = ["static"]
 html_css_files = ["style.css"]
 html_show_sphinx = False
+html_show_copyright = False
+html_show_search_summary = False  # it fetches pages, which browsers refuse for files
 html_copy_source = False
 html_math_renderer = "mathml"
 pygments_style = "friendly"
@@ -50,7 +52,8 @@ LITERAL = re.compile(r"(``.*?``|:\w+:`[^`]*`|`[^`]*`|`[^`]*$)")
 def docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Let plain text with |x|, x_ and x* be read as such, and make citations and theory pages links."""
     if what in ("property", "attribute", "data") and lines:
-        lines.insert(0, "")  # else napoleon takes what precedes a colon for a type
+        head, colon, rest = lines[0].partition(": ")  # else napoleon takes what precedes a colon for a type
+        lines[:1] = [head + ":", rest] if colon else [head]
     shown = directive = False
     for i, line in enumerate(lines):
         shown = bool(line.strip()) and (shown or line.lstrip().startswith(">>>"))

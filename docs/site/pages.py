@@ -24,7 +24,7 @@ SHOWN = (  # files that are linked to, and shown as text
     *("src/resolvent/data/NOTICE", "src/resolvent/data/LICENSE-Apache-2.0"),
 )
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^)\s#]*)(#[^)\s]*)?\)")
-NAME = re.compile(r"(?<![\[`\w])`(resolvent(?:\.\w+)+)`(?!\])")
+NAME = re.compile(r"(?<![\[`\w])`([A-Za-z_][\w.]*)(?:\([^`]*\))?`(?!\])")
 CITED = re.compile(r"\[([a-z]+\d{4}(?:; [a-z]+\d{4})*)\](?![(\[])")
 FENCE = re.compile(r"(^ *```.*?^ *```$)", flags=re.S | re.M)
 MARKS = "\u0301\u0300\u0308\u0302\u0303\u030c\u0327\u030b\u0306\u0304\u0307"
@@ -69,22 +69,21 @@ def _links(text: str, origin: str, here: str) -> str:
             return found[0]
         target = _place(posixpath.normpath(posixpath.join(posixpath.dirname(origin), path)))
         if ".html" in target or target.startswith("files/"):  # made here: not known to the reader of Markdown
-            return f'<a href="{up}/{target}">{_inline(label[1:-1])}</a>'
+            return f'<a href="{up}/{target}">{label[1:-1]}</a>'
         return f"{label}({up}/{target}{anchor})"
 
     def named(found: re.Match[str]) -> str:
-        known = reference().link(found[1])
-        return f'<a href="{up}/{known}"><code>{found[1]}</code></a>' if known else found[0]
+        known = reference().meant(found[1])
+        return f'<a href="{up}/{known}">{found[0]}</a>' if known else found[0]
 
     def cited(found: re.Match[str]) -> str:
         keys = (f'<a href="{up}/references.html#{key}">{key}</a>' for key in found[1].split("; "))
         return f"[{'; '.join(keys)}]"
 
-    return CITED.sub(cited, NAME.sub(named, LINK.sub(rewritten, text)))
-
-
-def _inline(label: str) -> str:
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", label)
+    parts = re.split(f"({LINK.pattern})", text)[:: LINK.groups + 2]  # no link inside a link
+    links = [LINK.sub(rewritten, found[0]) for found in LINK.finditer(text)]
+    words = [CITED.sub(cited, NAME.sub(named, part)) for part in parts]
+    return "".join(word + link for word, link in zip(words, [*links, ""]))
 
 
 def _place(path: str) -> str:
@@ -108,7 +107,7 @@ def bibliography(text: str) -> str:
         fields = dict(re.findall(r"^\s*(\w+)\s*=\s*\{(.*)\},?$", body, flags=re.M))
         where = fields.get("journal") or fields.get("booktitle") or ""
         numbers = " ".join(fields[f] for f in ("volume", "pages") if f in fields)
-        words = f"{fields['author']}. *{fields['title']}*. {where} {numbers} ({fields['year']})."
+        words = f"{fields['author'].rstrip('.')}. *{fields['title']}*. {where} {numbers} ({fields['year']})."
         paper = (
             f" [arXiv {fields['eprint']}](https://arxiv.org/abs/{fields['eprint']})"
             if "eprint" in fields

@@ -6,10 +6,13 @@ import importlib
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+import click
 
 __all__ = ["Reference", "reference"]
 
@@ -59,6 +62,22 @@ class Reference:
             )
         return None
 
+    def meant(self, name: str) -> str | None:
+        """The same of a name as prose has it: `diagnosis.diagnose`, a class, or a member of one, by themselves."""
+        owner, _, _ = name.partition(".")
+        if owner == PACKAGE:
+            return self.link(name)
+        if not owner[0].isupper() or owner.isupper():  # one lower-case word is as often an argument
+            return self.link(f"{PACKAGE}.{name}") if "." in name else None
+        homes = {home for path, home in self.home.items() if path.rpartition(".")[2] == owner}
+        if len(homes) != 1:
+            return None
+        home, member = homes.pop(), name.removeprefix(owner)
+        field = member[1:] in getattr(
+            self.objects[home], "__dataclass_fields__", {}
+        )  # described with its class
+        return self.link(home + member) or (self.link(home) if field else None)
+
     def page(self, unit: str) -> str:
         """The page of a unit."""
         start = f"{PACKAGE}.{unit}"
@@ -98,11 +117,13 @@ class Reference:
             yield f".. autoclass:: {home}\n   :members:\n   :show-inheritance:\n"
         elif inspect.isroutine(obj):
             yield f".. autofunction:: {home}\n"
-        else:  # a constant
+        else:  # a constant, or a command
             shown = repr(obj)
-            value = f"\n   :value: {shown}" if len(shown) < 300 and " at 0x" not in shown else ""
+            value = f"\n   :value: {shown}" if len(shown) < 300 and not shown.startswith("<") else ""
             module, _, name = home.rpartition(".")
             yield f".. py:data:: {name}\n   :module: {module}{value}\n"
+            for words in _help(obj):
+                yield ".. code-block:: text\n\n" + textwrap.indent(words, "   ") + "\n"
 
     def _code(self, path: str) -> str:
         return f"`{path.rpartition('.')[2]} <../{self.link(path)}>`__"
@@ -134,6 +155,17 @@ def first_line(obj: Any) -> str:
     """First paragraph of what an object says of itself, safe in reStructuredText."""
     text = " ".join((inspect.getdoc(obj) or "").partition("\n\n")[0].split())
     return re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", text.replace("|", "\\|").replace("*", "\\*"))
+
+
+def _help(obj: Any, parent: Any = None) -> Iterator[str]:
+    """What a command says to ``--help``, then what each of its commands says."""
+    if isinstance(obj, click.Command):
+        path = PACKAGE if obj.name == "main" else obj.name if parent else f"{PACKAGE} {obj.name}"
+        settings = {**obj.context_settings, "max_content_width": 88, "terminal_width": 88}
+        context = click.Context(obj, parent=parent, info_name=path, **settings)
+        yield obj.get_help(context)
+        for inner in getattr(obj, "commands", {}).values():
+            yield from _help(inner, context)
 
 
 def _heading(text: str, level: int) -> str:
