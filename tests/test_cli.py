@@ -56,6 +56,13 @@ def test_predict_as_json_is_the_library():
     assert data["published"]["q"] == pytest.approx(prediction.published.q)
 
 
+def test_help_explains_every_row():
+    told = run("predict", "--help").stdout
+    rows = [line.split()[0] for line in run("predict", *MODEL).stdout.splitlines()[1:-1]]
+    assert len(rows) == 12
+    assert not [name for name in rows if name not in told]
+
+
 def test_predict_without_an_outlier_says_so():
     done = run("predict", *MODEL[:-1], "0.01", "--table", "balanced")
     assert "No outlier" in done.stdout
@@ -196,7 +203,10 @@ TABLES_REFUSED = {
     "nan": (table_with(np.nan), [], "first in row 33"),
     "one row": (embeddings()[:1], [], "(1, 100)"),
     "constant": (np.ones((40, 4)), [], "x must vary"),
-    "pickled": (np.array([{}], dtype=object), [], "cannot be read as .npy"),
+    "pickled": (np.array([{}], dtype=object), [], "cannot be read as .npy: it holds Python objects"),
+    "token vectors": (np.ones((5, 3, 4)), [], "of shape (5, 3, 4): pool the tokens first"),
+    "whole numbers": (np.arange(12).reshape(4, 3), [], "if these are no token ids, convert them"),
+    "one column": (np.ones(7), [], "float64 of shape (7,)"),
     "level": (embeddings(), ["--level", "1"], "level must be below 1"),
     "column": (embeddings(), ["--column", "a"], "column names no part of a .npy file"),
     "no tokens": (embeddings(), ["--tokens", "nowhere.npy"], "nowhere.npy"),
@@ -225,9 +235,20 @@ BAD = {
     "odd vocabulary": (["predict", *MODEL[:2], "-V", "121", *MODEL[4:]], "vocabulary must be even"),
     "signal": (["predict", *MODEL[:-1], "-1"], "signal"),
     "not a number": (["predict", *MODEL[:-1], "much"], "--signal"),
-    "prefix too long": (["predict", *MODEL[:8], "--prefix", "30", *MODEL[10:]], "informative"),
+    "prefix too long": (
+        ["predict", *MODEL[:8], "--prefix", "30", *MODEL[10:]],
+        "--prefix must lie between 0 and --length 20, got 30",
+    ),
     "no positions": (["predict", *MODEL[:6], *MODEL[10:]], "positions"),
     "weights zero": (["predict", *MODEL, "--weights", "0," * 19 + "0"], "weights"),
+    "weights misspelt": (
+        ["predict", *MODEL, "--weights", "optimum"],
+        "--weights must be mean, causal, optimal, comma-separated numbers or a .npy file, got 'optimum'",
+    ),
+    "loadings": (
+        ["predict", *MODEL[:6], "--loadings", "a,b", "--signal", "1"],
+        "--loadings must be comma-separated numbers or a .npy file, got 'a,b'",
+    ),
     "weights length": (["predict", *MODEL, "--weights", "1,2"], "weights"),
     "weights nan": (["predict", *MODEL, "--weights", "nan," * 19 + "1"], "weights"),
     "weights missing file": (["predict", *MODEL, "--weights", "nowhere.npy"], "nowhere.npy"),
@@ -235,6 +256,7 @@ BAD = {
         ["predict", *MODEL[:6], "-T", "100000000000000", *MODEL[8:]],
         "do not fit in memory",
     ),
+    "no jobs": (["simulate", *MODEL, "--jobs", "0"], "--jobs must not be 0"),
     "seed": (["simulate", *MODEL, "--seed", "-1"], "seed"),
     "plan nothing missing": (
         ["plan", "--overlap", "0.5", "-d", "10", "-V", "20", "-N", "30", "--snr", "2", "--signal", "1"],

@@ -183,6 +183,25 @@ def test_missing_files_are_refused(tmp_path, name):
         datasets.read(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["table.csv", "table.txt"])
+def test_text_says_how_it_is_converted(tmp_path, name):
+    (tmp_path / name).write_text("1, 2, 3")
+    with pytest.raises(ValueError, match=rf"got .*{name}': read it with numpy\.loadtxt .* numpy\.save$"):
+        datasets.read(tmp_path / name)
+
+
+def test_folders_and_short_files_are_named(tmp_path):
+    with pytest.raises(ValueError, match="must be an existing file, got the folder"):
+        datasets.read(tmp_path)
+    np.save(tmp_path / "table.npy", np.ones((100, 10)))
+    whole = (tmp_path / "table.npy").read_bytes()
+    (tmp_path / "table.npy").write_bytes(whole[:-8])
+    with pytest.raises(
+        ValueError, match=r"table\.npy' cannot be read as \.npy: it ends before its array does"
+    ):
+        datasets.read(tmp_path / "table.npy")
+
+
 def valid_safetensors(tmp_path):
     save_numpy({"embedding": np.arange(12.0).reshape(4, 3)}, tmp_path / "good.safetensors")
     return (tmp_path / "good.safetensors").read_bytes()

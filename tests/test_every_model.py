@@ -134,6 +134,25 @@ def test_prediction_and_simulation_share_names():
     assert shared == {"accuracy", "error"}
 
 
+def test_results_are_shown_in_short():
+    model = PooledSequences(400, 1600, 1200, Prefix(50, 10), "mean", np.linspace(0, 2, 41), centred=False)
+    found = model.predict()
+    for shown in (
+        repr(found),
+        repr(found.published),
+        repr(dataclasses.replace(model, signal=1.0).simulate(0)),
+    ):
+        assert len(shown) < 1500
+        assert "float64" not in shown
+    assert "snr=2.8, " in repr(found)
+    assert "mean_spike=MeanSpike(q=12.25, outlier=0.277766, overlap=0.969097), " in repr(found)
+    assert "published=Prediction(...), " in repr(found)
+    assert "None" not in repr(found)
+    # as a data class shows it, but for the digits
+    names = [f.name for f in dataclasses.fields(found) if f.repr]
+    assert [name for name in names if f"{name}=" not in repr(found)] == []
+
+
 # --- predictions --------------------------------------------------------------------------------------
 
 

@@ -292,6 +292,9 @@ def test_the_core_runs_in_a_bare_environment(bare, tmp_path):
     done = run(script, "reproduce", "--only", "spectra", "--out", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 2
     assert "pip install 'resolvent[plot]'" in done.stderr
+    for extra, module in {"sklearn": "estimators", "torch": "torch"}.items():
+        done = run(bare, "-c", f"import resolvent.{module}", cwd=tmp_path)
+        assert f"pip install 'resolvent[{extra}]'" in done.stderr.splitlines()[-1]
     extras = json.loads(run(script, "doctor", "--json", cwd=tmp_path).stdout)["extras"]
     assert list(extras) == list(USER)
     assert extras["torch"]["missing"] == ["torch"]

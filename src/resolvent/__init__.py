@@ -1,4 +1,15 @@
-"""Exact high-dimensional theory of attention: compute with it, simulate it, apply it to embeddings."""
+"""Exact high-dimensional theory of attention: compute with it, simulate it, apply it to embeddings.
+
+A first prediction, and the same for one finite draw:
+
+>>> from resolvent import PooledSequences, Prefix
+>>> model = PooledSequences(400, 1600, 1200, Prefix(50, 10), "mean", signal=0.8)
+>>> print(f"{model.predict().overlap:.2f}, {model.simulate(0).overlap:.2f}")
+0.53, 0.55
+
+Own embeddings: `diagnose`. Drawing, comparison, estimators and PyTorch are modules to import by name, such as
+`resolvent.plots`, `resolvent.compare`, `resolvent.estimators` and `resolvent.torch`.
+"""
 
 # fmt: off
 # isort: off

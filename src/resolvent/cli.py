@@ -121,7 +121,10 @@ def _numbers(name: str, text: str) -> np.ndarray:
     try:
         return np.array([float(part) for part in text.split(",")])
     except ValueError:
-        raise ValueError(f"--{name} must be comma-separated numbers or a .npy file, got {text!r}") from None
+        names = f"{', '.join(NAMED_WEIGHTS)}, " if name == "weights" else ""
+        raise ValueError(
+            f"--{name} must be {names}comma-separated numbers or a .npy file, got {text!r}"
+        ) from None
 
 
 def _model(noise: str = "gaussian", **given: Any) -> PooledSequences:
@@ -131,6 +134,10 @@ def _model(noise: str = "gaussian", **given: Any) -> PooledSequences:
     if given["prefix"] is not None:
         if given["length"] is None:
             raise ValueError("--prefix needs --length")
+        if not 0 <= given["prefix"] <= given["length"]:
+            raise ValueError(
+                f"--prefix must lie between 0 and --length {given['length']}, got {given['prefix']}"
+            )
         positions: Any = Prefix(given["length"], given["prefix"])
     elif given["loadings"] is not None:
         positions = SingleFactor(_numbers("loadings", given["loadings"]))
@@ -161,6 +168,17 @@ def predict(as_json: bool, **given: Any) -> None:
     Examples:
       resolvent predict -d 400 -V 1600 -N 1200 -T 50 --prefix 10 --signal 0.8
       resolvent predict -d 400 -V 1600 -N 1200 --loadings 0.9,0.5,0.2 --weights optimal --signal 1 --json
+
+    \b
+    The rows (eigenvalues are those of the covariance of the pooled vectors):
+      alpha, kappa, snr   pooled signal, pooled noise, their ratio: all that the weights decide
+      q, threshold        strength of the spike, and what it must exceed to show
+      critical_signal     the signal from which on it does
+      edge, outlier       right edge of the noise bulk; the eigenvalue beyond it, if there is one
+      overlap             squared cosine of its eigenvector with the signal: the product of what
+                          a finite table (population_overlap), finite data (sample_overlap) and
+                          the noise of the class means (direction_factor) leave of it
+    The last column has the formulas as published, for a balanced table.
     """
     prediction = _model(**given).predict()
     if as_json:
@@ -213,7 +231,7 @@ def _verdict(prediction: Any) -> str:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first draw.")
 @click.option("--draws", type=click.IntRange(min=1), default=1, show_default=True, help="Number of draws.")
 @click.option("--top", type=int, help="Only the TOP largest eigenvalues, by Lanczos (for large d).")
-@click.option("--jobs", type=int, help="Parallel jobs.")
+@click.option("--jobs", type=int, help="Parallel jobs; -1: one a core.")
 def simulate(
     as_json: bool, noise: str, seed: int, draws: int, top: int | None, jobs: int | None, **given: Any
 ) -> None:
@@ -226,6 +244,8 @@ def simulate(
     from resolvent.arguments import seed_number
     from resolvent.sweeps import run_all
 
+    if jobs == 0:
+        raise ValueError("--jobs must not be 0; -1 takes one a core")
     model = _model(noise, **given)
     tasks = [{"model": model, "seed": seed_number(seed) + i, "top": top} for i in range(draws)]
     found = run_all(_simulate_one, tasks, label="draws", jobs=jobs, progress=sys.stderr.isatty())

@@ -110,6 +110,10 @@ def check_matrix(name: str, x: Any) -> np.ndarray:
         x = x if isinstance(x, np.ndarray) else np.asarray(x)
     except Exception as error:  # ragged lists, tensors on another device or of a type NumPy lacks
         raise ValueError(f"{name} must be convertible to a NumPy matrix: {error}") from error
+    if x.dtype.kind == "U" and not x.ndim:
+        raise ValueError(
+            f"{name} must be a matrix, got the text {str(x)!r}: resolvent.datasets.read reads files"
+        )
     if x.dtype.kind not in "fiu" or x.dtype.itemsize > 8:
         raise ValueError(f"{name} must hold real numbers of at most 64 bits, got dtype {x.dtype}")
     if x.ndim != 2:

@@ -72,6 +72,16 @@ def diagnose_command(
       resolvent diagnose embeddings.npy
       resolvent diagnose model.safetensors --tensor embeddings.weight --plot spectrum.png
       resolvent diagnose table.npy --tokens ids.npy --weights mean --json
+
+    \b
+    How to read it (eigenvalues are those of the covariance: squared units of the data):
+      bulk          the law of pure noise, and how far the data are from it
+      rule          each usual rule, its threshold and its count; the last line goes by Tracy-Widom
+      void          the assumption of a rule does not hold here: the warning says why, and what to do
+      spike         variance along the component, noise included, that the eigenvalue overstates
+      overlap       squared cosine of the component found with the true one; in span: with the span
+                    of all true ones
+      p-value       how often pure noise shows so large an eigenvalue
     """
     if tokens is None and weights is not None:
         raise ValueError("--weights pool tokens: they need --tokens")

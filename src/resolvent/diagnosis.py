@@ -326,7 +326,7 @@ def _void(
     elif distance > WORST_DISTANCE:
         reason = (
             f"no bulk law fits (Kolmogorov-Smirnov distance {distance:.2f}, at most {WORST_DISTANCE} is a fit): the "
-            f"noise is not white; {instead}, or give a law"
+            f"noise is not white, or too few numbers make up the bulk; {instead}, or give a law"
         )
     elif many_below:
         reason = f"{below} of {rank} eigenvalues lie below the lower edge: one noise level does not describe them; {instead}"

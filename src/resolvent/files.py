@@ -56,7 +56,7 @@ def read(path: str | Path, *, tensor: str | None = None, column: str | None = No
     if table.ndim != 2 or table.dtype.kind != "f" or min(table.shape) < 2:
         raise ValueError(
             f"{str(path)!r} must hold a real matrix of at least 2 rows and 2 columns, got {table.dtype} of shape "
-            f"{table.shape}"
+            f"{table.shape}{_advice(table)}"
         )
     row = _first_row(table, lambda block: ~np.isfinite(block))
     if row is not None:
@@ -108,6 +108,15 @@ def read_tokens(path: str | Path, *, tensor: str | None = None, column: str | No
     return tokens
 
 
+def _advice(table: np.ndarray) -> str:
+    """What makes an array of another kind a matrix of embeddings."""
+    if table.ndim == 3 and table.dtype.kind == "f":
+        return ": pool the tokens first, as in x.mean(axis=1)"
+    if table.ndim == 2 and table.dtype.kind in "iub":  # token ids would pass for a table
+        return ": if these are no token ids, convert them with x.astype('float32')"
+    return ""
+
+
 class _RefusedError(ValueError):
     """Says all there is to say: not to be wrapped into "cannot be read"."""
 
@@ -119,9 +128,14 @@ def _matrix(given: str | Path, tensor: str | None, column: str | None, kinds: st
         given, member = name, named
     path = Path(given)
     if not path.is_file():
-        raise ValueError(f"path must be an existing file, got {str(path)!r}")
+        kind = "the folder " if path.is_dir() else ""
+        raise ValueError(f"path must be an existing file, got {kind}{str(path)!r}")
     if path.suffix not in KINDS:
-        raise ValueError(f"path must end in {', '.join([*KINDS][:-1])} or {[*KINDS][-1]}, got {str(path)!r}")
+        text = path.suffix in (".csv", ".tsv", ".txt")
+        raise ValueError(
+            f"path must end in {', '.join([*KINDS][:-1])} or {[*KINDS][-1]}, got {str(path)!r}"
+            + (": read it with numpy.loadtxt or pandas and keep it with numpy.save" if text else "")
+        )
     by_column = KINDS[path.suffix] == "column"
     for word, value, fits in (("tensor", tensor, not by_column), ("column", column, by_column)):
         if value is not None and (not fits or path.suffix == ".npy"):
@@ -131,7 +145,7 @@ def _matrix(given: str | Path, tensor: str | None, column: str | None, kinds: st
         member = member if value is None else value
     try:
         if path.suffix == ".npy":
-            return path, np.lib.format.open_memmap(path, mode="r")
+            return path, _npy(path)
         if path.suffix == ".npz":
             return path, _npz(path, member)
         if path.suffix == ".safetensors":
@@ -166,6 +180,20 @@ def _window(matrix: np.ndarray, lines: np.ndarray, start: int, count: int) -> np
     length = lines.shape[1]
     offset = matrix.offset + start * length * matrix.itemsize
     return np.memmap(matrix.filename, matrix.dtype, "r", offset, (count, length))
+
+
+def _npy(path: Path) -> np.ndarray:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        # NumPy speaks of memory maps here, of which users know nothing
+        if "Python objects" in str(error):
+            raise ValueError(
+                "it holds Python objects, which are never loaded: save an array of numbers, of rows of one length"
+            ) from error
+        if "mmap length" in str(error):
+            raise ValueError("it ends before its array does") from error
+        raise
 
 
 def read_npy(path: Path) -> np.ndarray:

@@ -86,7 +86,12 @@ def pool(tokens: Any, weights: Any, table: Any) -> np.ndarray:
 
 def check_tokens(name: str, tokens: Any, vocabulary: int) -> np.ndarray:
     """Return tokens as an array (N, T), or raise ``ValueError`` when they are not rows of the table."""
-    tokens = np.asarray(tokens)
+    try:
+        tokens = np.asarray(tokens)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} must be whole numbers of shape (N, T), got rows of unequal length"
+        ) from error
     if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
         raise ValueError(
             f"{name} must be whole numbers of shape (N, T), got {tokens.dtype} of shape {tokens.shape}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,23 @@ __all__ = [
 ]
 
 
+def _short(found: Any) -> str:
+    """The fields for a screen: six digits, arrays by their ends, no prediction inside another."""
+    parts = []
+    for one in fields(found):
+        value = getattr(found, one.name)
+        if not one.repr or value is None:
+            continue
+        if isinstance(value, Prediction):
+            shown = "Prediction(...)"
+        elif isinstance(value, np.ndarray) and value.ndim:
+            shown = np.array2string(value, precision=6, separator=", ", threshold=8, edgeitems=3)
+        else:
+            shown = f"{value:.6g}" if isinstance(value, (float, np.floating)) else repr(value)
+        parts.append(f"{one.name}={shown}")
+    return f"{type(found).__name__}({', '.join(parts)})"
+
+
 @dataclass(frozen=True)
 class MeanSpike:
     """The spurious spike of an uncentred second-moment matrix, along the mean embedding.
@@ -49,6 +66,8 @@ class MeanSpike:
     q: Any
     outlier: Any
     overlap: Any
+
+    __repr__ = _short
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,8 @@ class Prediction:
     published: Prediction | None = None
     theory: str = "infinite length"
     model: PooledSequences | None = field(default=None, repr=False, compare=False)
+
+    __repr__ = _short
 
     @cached_property
     def error_bars(self) -> ErrorBars:
@@ -162,6 +183,8 @@ class Simulation:
     overlap: float
     mean_outlier: float | None = None
     mean_overlap: float | None = None
+
+    __repr__ = _short
 
 
 @dataclass(frozen=True)

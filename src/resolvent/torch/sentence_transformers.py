@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentence_transformers import SentenceTransformer
+try:
+    from sentence_transformers import SentenceTransformer
+except ModuleNotFoundError as error:
+    if error.name != "sentence_transformers":
+        raise
+    message = "PositionWeights needs sentence-transformers: pip install 'resolvent[sentence-transformers]'"
+    raise ImportError(message, name="sentence_transformers") from error
 from sentence_transformers.base.modules import Module
 from sentence_transformers.sentence_transformer.modules import Pooling, WordWeights
 from torch import Tensor, nn
