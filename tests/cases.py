@@ -18,7 +18,7 @@ from resolvent import (
 )
 from resolvent.laws import GeneralisedMarchenkoPastur, Law, SeparableLaw, Wachter
 
-# Means over seeds may differ from the theory by this many standard errors, plus resolvent.compare.ALLOWANCE/d
+# Means over seeds may differ from the theory by this many standard errors, plus resolvent.models.claims.ALLOWANCE/d
 STANDARD_ERRORS = 4.0
 
 PRODUCTS = {

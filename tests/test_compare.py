@@ -8,18 +8,17 @@ import xarray as xr
 from scipy import integrate
 
 from resolvent import MarchenkoPastur, MarchenkoPasturProduct, PooledSequences, Prefix
-from resolvent.compare import (
-    ALLOWANCE,
+from resolvent.compare import compare
+from resolvent.experiments import finite_size
+from resolvent.experiments.agreement import FIELDS, SETTINGS, compared, random_model
+from resolvent.models.claims import ALLOWANCE, TRACY_WIDOM_MEANS
+from resolvent.models.finite_size import (
     BENT_ALLOWANCE,
     EIGENVALUE_ALLOWANCE,
     OVERLAP_ALLOWANCE,
-    TRACY_WIDOM_MEANS,
-    compare,
     expected,
     expected_at_size,
 )
-from resolvent.experiments import finite_size
-from resolvent.experiments.agreement import FIELDS, SETTINGS, compared, random_model
 
 DIMENSION, SEEDS = 400, 24
 

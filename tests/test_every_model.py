@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 from resolvent import PooledRidge, PooledSequences, Prefix, SingleFactor, ridge_accuracy, spikes
-from resolvent.compare import ALLOWANCE, QUANTITIES, expected_at_size
 from resolvent.models import Prediction, Simulation, ridge
+from resolvent.models.claims import ALLOWANCE
+from resolvent.models.finite_size import QUANTITIES, expected_at_size
 from resolvent.models.ridge import RidgePrediction, RidgeSimulation
 
 SEEDS = range(16)

@@ -5,9 +5,9 @@ import pytest
 from scipy import linalg, stats
 
 from resolvent import Correlated, PooledSequences, Prefix, SingleFactor, spikes, weights
-from resolvent.compare import ALLOWANCE, TRACY_WIDOM_MEANS
 from resolvent.heads import _next_layer, best_depth, concatenate, mix
 from resolvent.laws import InverseMap
+from resolvent.models.claims import ALLOWANCE, TRACY_WIDOM_MEANS
 from resolvent.models.value_layers import ValueLayers
 from resolvent.pooling import pool
 from resolvent.spectrum import covariance_spectrum

@@ -518,7 +518,7 @@ def test_compare_joins_prediction_and_simulation():
     assert list(table["quantity"].values) == ["zero", "attention", "h3", "per_channel"]
     assert bool(table.agrees.all())
     assert float(table.allowance.max()) == 0
-    with pytest.raises(ValueError, match="model must be PooledSequences"):
+    with pytest.raises(ValueError, match="model must have methods"):
         compare(tasks, range(4))
 
 

@@ -141,8 +141,12 @@ INSIDE = {
     "query_attention": ["types", "bulk", "outliers", "null_test"],
     "vocabulary": ["frequencies", "modes", "corpus"],
     "models": [
+        "sizes",
+        "claims",
+        "finite_size",
         "outcomes",
         "class_outcomes",
+        "elliptical_outcomes",
         "pooled",
         "classes",
         "value_layers",

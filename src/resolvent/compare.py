@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from resolvent.arguments import seed_numbers
-from resolvent.models.elliptical import EllipticalPooling
-from resolvent.models.in_context import InContextRegression
-from resolvent.models.pooled import PooledSequences
-from resolvent.models.sparse_token import CLASSIFIERS, SparseTokenClassification
+from resolvent.models.claims import Claim
 from resolvent.sweeps import run_all
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["ALLOWANCE", "compare"]
+__all__ = ["Solvable", "compare"]
 
-QUANTITIES = ("top_eigenvalue", "second_eigenvalue", "overlap")
 
-# Means over draws differ from a limit by c/d, eigenvalues relatively and overlaps absolutely. The largest c seen
-# away from the transition (T_eff >= 10) is fitted in the finite-size study.
-ALLOWANCE = 9.0
+class Solvable(Protocol):
+    """A model that knows its limit and draws finite samples of itself.
 
-# c of the pooled-sequence model where the theory knows the sample's own degrees of freedom and corrections: of
-# eigenvalues, of overlaps, and of overlaps where q/q_c is small enough for their curve to bend
-# (docs/theory/fluctuations.md, section 6)
-EIGENVALUE_ALLOWANCE, OVERLAP_ALLOWANCE, BENT_ALLOWANCE = 1.0, 1.0, 4.0
+    Two more methods are optional. ``claims()`` lists a `resolvent.models.Claim` for every quantity that the theory
+    is sure of at the model's setting, with what a finite size may add. ``paired(seed)`` returns a draw and what the theory
+    says of that very draw, where this depends on it.
 
-# of the sparse-token model, whose read-outs are predicted given each run's own query
-SPARSE_TOKEN_ALLOWANCE = 2.0
+    Examples
+    --------
+    >>> from resolvent import PooledSequences, Prefix
+    >>> model: Solvable = PooledSequences(100, 200, 300, Prefix(20, 5), "mean", 2.0)
+    """
 
-# The edge is approached only as d^(-2/3): means of the two largest Tracy-Widom (beta = 1) eigenvalues
-TRACY_WIDOM_MEANS = (-1.2065335746, -3.2624279028)
+    def predict(self) -> Any:
+        """The limit, its numbers as attributes."""
+
+    def simulate(self, seed: int) -> Any:
+        """One draw, with the same names where they mean the same."""
 
 
 def compare(
-    model: PooledSequences | SparseTokenClassification | InContextRegression | EllipticalPooling,
+    model: Solvable,
     seeds: Sequence[int],
     *,
     jobs: int | None = None,
@@ -50,7 +50,10 @@ def compare(
 
     Parameters
     ----------
-    model : PooledSequences, SparseTokenClassification, InContextRegression or EllipticalPooling
+    model : any solvable model of the package, or an object with ``predict()`` and ``simulate(seed)``
+        What is compared are the model's own ``claims()``, see `Solvable` and `resolvent.models.Claim`. Of an object without
+        them it is every finite number and entry of a vector that both outcomes have under one name, and nothing is allowed
+        for the finite size.
     seeds : sequence of int
         At least two.
     jobs, memory, progress
@@ -63,157 +66,151 @@ def compare(
         sample of this size, where the theory says how it differs), ``simulated`` (means over seeds),
         ``standard_error`` of simulated − expected, ``z`` = (simulated − expected) / standard error, ``allowance`` (what
         a finite dimension may still add, c/d) and ``agrees``: whether they differ by at most four standard errors plus
-        the allowance. The quantities of pooled sequences are top_eigenvalue, second_eigenvalue and overlap (see `expected`);
-        those of sparse tokens are the query after two steps, and error, loss and alignment of each read-out, which are
-        predicted given each run's own query; those of in-context regression are risks, which are exact at every size,
-        over 100,000 prompts a seed; those of elliptical pooling are alpha, kappa, kappa_perp and snr, and outlier and overlap
-        where the theory has them.
+        the allowance. Entries of vectors are labelled ``leading[0]``, means of several ``leading[0:2]``. What a model
+        claims, and with which c, stands at its ``claims``: nothing where the theory says nothing, as of an outlier below
+        its threshold. Allowances hold away from the transition, which a finite size smooths.
 
     Raises
     ------
     ValueError
-        If fewer than two seeds are given.
+        If fewer than two seeds are given, the model lacks one of the two methods, or nothing can be compared.
 
     Examples
     --------
-    >>> from resolvent import PooledSequences, Prefix
+    >>> from resolvent import PooledClasses, PooledSequences, Prefix, class_means
     >>> table = compare(PooledSequences(100, 200, 300, Prefix(20, 5), "mean", 2.0), range(8))
     >>> bool(table.agrees.sel(quantity="overlap"))
     True
+    >>> classes = PooledClasses(100, 200, 300, Prefix(40, 20), "mean", class_means(strengths=[2.0, 0.5]))
+    >>> compare(classes, range(4)).quantity.values.tolist()
+    ['leading[0]', 'subspace_overlap[0]', 'leading[1]', 'subspace_overlap[1]', 'leading[2]']
+
+    A model of one's own needs the two methods and no more:
+
+    >>> from types import SimpleNamespace
+    >>> class Covariance:  # of n isotropic samples
+    ...     def predict(self):
+    ...         return SimpleNamespace(trace=1.0, square=1.0 + 50 / 200)
+    ...     def simulate(self, seed):
+    ...         x = np.random.default_rng(seed).standard_normal((200, 50))
+    ...         values = np.linalg.eigvalsh(x.T @ x / 200)
+    ...         return SimpleNamespace(trace=values.mean(), square=(values**2).mean())
+    >>> compare(Covariance(), range(50)).to_dataframe()[["predicted", "simulated", "agrees"]].round(2)
+              predicted  simulated  agrees
+    quantity
+    trace          1.00       1.00    True
+    square         1.25       1.25    True
     """
     import xarray as xr
 
     seeds = seed_numbers(seeds)
     if len(seeds) < 2:
         raise ValueError(f"seeds must hold at least two seeds, for a standard error, got {len(seeds)}")
-    measure, quantities = _measured(model)
+    claims, stated = _claims(model)
+    quantities = [claim.quantity for claim in claims]
     draws = run_all(
-        measure,
-        [{"model": model, "seed": seed} for seed in seeds],
+        _draw,
+        [{"model": model, "quantities": quantities, "seed": seed} for seed in seeds],
         label="simulations",
         jobs=jobs,
         memory=memory,
         progress=progress,
     )
-    values, limits = np.moveaxis(np.array(draws), 1, 0)
-    predicted = expected(model) if isinstance(model, PooledSequences) else limits.mean(axis=0)
-    finite, allowance = _finite(model, quantities, predicted)
-    difference = values - limits
-    error = np.std(difference, axis=0, ddof=1) / np.sqrt(len(seeds))
+    claims, values, theory = _joined(model, claims, draws, stated)
+    # stated expected values are one for all draws; else what is expected is what the theory says of each draw
+    own = np.array([claim.expected is not None for claim in claims])
+    predicted = np.where(own, [float(claim.predicted) for claim in claims], theory.mean(axis=0))
+    finite = np.array([float(claim.expected) if at else p for claim, at, p in zip(claims, own, predicted)])
+    allowance = np.array([claim.allowance(value) for claim, value in zip(claims, finite)])
+    error = np.std(values - np.where(own, 0.0, theory), axis=0, ddof=1) / np.sqrt(len(seeds))
+    error = np.hypot(error, [claim.standard_error for claim in claims])
     mean = values.mean(axis=0) - finite
+    with np.errstate(divide="ignore", invalid="ignore"):  # some never vary, such as an accuracy of one
+        z = mean / error
     return xr.Dataset(
         {
             "predicted": ("quantity", predicted),
             "expected": ("quantity", finite),
             "simulated": ("quantity", values.mean(axis=0)),
             "standard_error": ("quantity", error),
-            "z": ("quantity", mean / error),
+            "z": ("quantity", z),
             "allowance": ("quantity", allowance),
             "agrees": ("quantity", np.abs(mean) <= 4 * error + allowance),
         },
-        coords={"quantity": list(quantities)},
+        coords={"quantity": [claim.quantity for claim in claims]},
     )
 
 
-def expected(model: PooledSequences) -> np.ndarray:
-    """Predicted means of `QUANTITIES` at the model's dimension, shape (3,).
-
-    Where the limit of an eigenvalue is the edge, the Tracy-Widom mean is added to it.
-    """
-    prediction = model.predict()
-    width = float(prediction.bulk.inverse_map.edge_scale()) * model.dimension ** (-2 / 3)
-    means = [mean * width for mean in TRACY_WIDOM_MEANS]
-    eigenvalues = [float(prediction.top_eigenvalue), float(prediction.second_eigenvalue)]
-    for i, value in enumerate(eigenvalues):
-        if value == float(prediction.edge):
-            eigenvalues[i] = value + means.pop(0)
-    return np.array([*eigenvalues, float(prediction.overlap)])
+def _claims(model: Any) -> tuple[list[Claim], bool]:
+    """What a model claims, and whether it says so itself; otherwise all numbers of its prediction."""
+    verbs = [verb for verb in ("predict", "simulate") if not callable(getattr(model, verb, None))]
+    if verbs or isinstance(model, type):
+        lacks = f", which lacks {' and '.join(verbs)}" if verbs else ", which is a class"
+        raise ValueError(f"model must have methods predict() and simulate(seed), got {model!r}{lacks}")
+    stated = callable(getattr(model, "claims", None))
+    claims = list(model.claims()) if stated else _numbers(model.predict())
+    if not claims:
+        raise ValueError(f"model must be where its theory claims something that is simulated, got {model!r}")
+    return claims, stated
 
 
-def expected_at_size(model: PooledSequences) -> tuple[np.ndarray, np.ndarray]:
-    """Means of `QUANTITIES` for a sample of this size, and what they may still miss, each of shape (3,).
-
-    With the degrees of freedom and 1/d corrections of `resolvent.error_bars` where its laws hold; elsewhere the
-    limit (see `expected`) with `ALLOWANCE`.
-    """
-    limit = expected(model)
-    values, allowance = limit.copy(), np.full(3, ALLOWANCE)
-    bars = model.predict().error_bars
-    sample, above = bars.sample, bool(bars.sample.ratio > 1)
-    if not bars.edge.reason:
-        seconds = sample.edge_centre() + bars.shifts[0] + TRACY_WIDOM_MEANS[1] * sample.edge_scale
-        values[int(above)], allowance[int(above)] = bars.edge.value, EIGENVALUE_ALLOWANCE
-        if not above:
-            values[1], allowance[1] = seconds, EIGENVALUE_ALLOWANCE
-    if above and not bars.outlier.reason:
-        values[0], allowance[0] = bars.outlier.value, EIGENVALUE_ALLOWANCE
-    if not bars.overlap.reason:
-        values[2] = bars.overlap.value
-        if above:
-            allowance[2] = BENT_ALLOWANCE if bars.bent else OVERLAP_ALLOWANCE
-    if model.noise != "gaussian":  # its fourth moment enters at order 1/d
-        allowance = np.full(3, ALLOWANCE)
-    return values, allowance * np.array([abs(values[0]), abs(values[1]), 1.0]) / model.dimension
+def _numbers(prediction: Any) -> list[Claim]:
+    """Every finite number among the attributes of a prediction, and every one in its vectors."""
+    found = []
+    names = ("_fields", "__dataclass_fields__", "__dict__")  # of a named tuple, a dataclass, any other object
+    for name in next((found for found in (getattr(prediction, n, None) for n in names) if found), ()):
+        value = getattr(prediction, name)
+        if name.startswith("_") or not isinstance(value, (int, float, np.ndarray, np.number)):
+            continue
+        value = np.asarray(value)
+        if value.dtype.kind in "iuf" and value.ndim < 2:
+            found += [
+                Claim(name + (f"[{i}]" if value.ndim else ""), float(number))
+                for i, number in enumerate(np.atleast_1d(value))
+                if np.isfinite(number)
+            ]
+    return found
 
 
-def _measured(model: Any) -> tuple[Any, list[str]]:
-    """What draws a model once, and the names of the quantities it measures."""
-    if isinstance(model, SparseTokenClassification):
-        names = CLASSIFIERS if np.unique(model.length).size == 1 else CLASSIFIERS[:2]
-        trained = [f"{name}.{quantity}" for name in names for quantity in ("error", "loss", "alignment")]
-        return _sparse_token, ["query.alignment", "query.kappa", "query.first_alignment", *trained]
-    if isinstance(model, InContextRegression):
-        risks = ["zero", "attention", "h3", "per_channel"]
-        return _in_context, risks if model.predict().per_channel is not None else risks[:3]
-    if isinstance(model, PooledSequences):
-        return _pooled, list(QUANTITIES)
-    if isinstance(model, EllipticalPooling):
-        every = ("alpha", "kappa", "kappa_perp", "snr", "outlier", "overlap")
-        prediction = model.predict()
-        return _elliptical, [name for name in every if np.isfinite(getattr(prediction, name))]
-    raise ValueError(
-        "model must be PooledSequences, SparseTokenClassification, InContextRegression or EllipticalPooling, "
-        f"got {model!r}"
-    )
+def _draw(model: Any, quantities: list[str], seed: int) -> tuple[list[Any], list[Any] | None]:
+    """Quantities of one draw, and of what the theory says of that draw if it does."""
+    if callable(getattr(model, "paired", None)):
+        draw, theory = model.paired(seed)
+        return [_read(draw, name) for name in quantities], [_read(theory, name) for name in quantities]
+    draw = model.simulate(seed)
+    return [_read(draw, name) for name in quantities], None
 
 
-def _finite(model: Any, quantities: list[str], predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means at the model's size, and what a finite dimension may add to the difference."""
-    if isinstance(model, PooledSequences):
-        return expected_at_size(model)
-    if isinstance(model, InContextRegression):
-        return predicted, np.zeros_like(predicted)
-    if isinstance(model, SparseTokenClassification):
-        relative = [name.endswith(("kappa", "loss")) for name in quantities]
-        return predicted, SPARSE_TOKEN_ALLOWANCE * np.where(relative, predicted, 1.0) / model.dimension
-    bounded = [name == "overlap" for name in quantities]
-    return predicted, ALLOWANCE * np.where(bounded, 1.0, predicted) / model.dimension
+def _read(outcome: Any, quantity: str) -> float | None:
+    """The number under the label of a `Claim`; None where there is none."""
+    path, _, index = quantity.rstrip("]").partition("[")
+    try:
+        found = attrgetter(path)(outcome)
+        if index:
+            place = [slice(*map(int, i.split(":"))) if ":" in i else int(i) for i in index.split(",")]
+            found = np.mean(np.asarray(found)[tuple(place)])
+    except (AttributeError, IndexError):
+        return None
+    return None if found is None or np.ndim(found) else float(found)
 
 
-def _values(names: list[str], outcome: Any) -> list[float]:
-    return [float(attrgetter(name)(outcome)) for name in names]
-
-
-def _pooled(model: PooledSequences, seed: int) -> list[list[float]]:
-    return [
-        _values(list(QUANTITIES), model.simulate(seed)),
-        [0.0] * 3,
-    ]  # one limit for all seeds, in `expected`
-
-
-def _sparse_token(model: SparseTokenClassification, seed: int) -> list[list[float]]:
-    """Simulated quantities, and what the theory says of them: the two steps' limit, read-outs given the run's query."""
-    draw, limit = model.simulate(seed), model.predict()
-    _, names = _measured(model)
-    predicted = _values(names[:3], limit) + _values(names[3:], model.predict(draw.query))
-    return [_values(names, draw), predicted]
-
-
-def _in_context(model: InContextRegression, seed: int) -> list[list[float]]:
-    _, names = _measured(model)
-    return [_values(names, model.simulate(seed, bayes=False)), _values(names, model.predict())]
-
-
-def _elliptical(model: EllipticalPooling, seed: int) -> list[list[float]]:
-    _, names = _measured(model)
-    return [_values(names, model.simulate(seed)), _values(names, model.predict())]
+def _joined(
+    model: Any, claims: list[Claim], draws: list[Any], stated: bool
+) -> tuple[list[Claim], np.ndarray, np.ndarray]:
+    """Claims that simulations share, their values in each draw, and what the theory says of each."""
+    shared = [i for i in range(len(claims)) if all(values[i] is not None for values, _ in draws)]
+    if stated and len(shared) < len(claims):
+        lost = [claim.quantity for i, claim in enumerate(claims) if i not in shared]
+        raise ValueError(f"model must simulate what it claims, got no number for {lost} from {model!r}")
+    if not shared:
+        raise ValueError(
+            f"model must predict and simulate a number under one name, got {[c.quantity for c in claims]} of which "
+            f"simulate() of {model!r} has none"
+        )
+    claims = [claims[i] for i in shared]
+    values = np.array([[row[i] for i in shared] for row, _ in draws])
+    theory = np.tile([float(claim.predicted) for claim in claims], (len(draws), 1))
+    for row, (_, given) in zip(theory, draws):
+        if given is not None:
+            row[:] = [limit if given[i] is None else given[i] for i, limit in zip(shared, row)]
+    return claims, values, theory

@@ -13,6 +13,7 @@ import numpy as np
 
 from resolvent.arguments import natural, number, seed_number
 from resolvent.laws.inverse_map import InverseMap
+from resolvent.models.claims import Claim
 from resolvent.models.pooled import PooledSequences
 from resolvent.models.ridge import _mean_normal_cdf, ridge_risks
 from resolvent.pooling import pool
@@ -21,6 +22,8 @@ from resolvent.tables import draw_noise, draw_tokens, token_signs
 from resolvent.weights.estimated import ridge_coefficients
 
 __all__ = ["MixedRidge", "MixedRidgePrediction", "MixedRidgeSimulation"]
+
+MIXED_ALLOWANCE = 3.0  # c of `claims`: tests/test_classes.py
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +168,13 @@ class MixedRidge:
             accuracies=np.array(hits),
             training_error=float(np.mean(((x - mean) @ b - labels) ** 2)),
         )
+
+    def claims(self) -> list[Claim]:
+        """Accuracy and errors, and the accuracy on the sequences of each model."""
+        found, d = self.predict(), self.sequences.dimension
+        values = {name: getattr(found, name) for name in ("accuracy", "error", "training_error")}
+        values |= {f"accuracies[{i}]": value for i, value in enumerate(found.accuracies)}
+        return [Claim(name, value, None, MIXED_ALLOWANCE, d) for name, value in values.items()]
 
 
 def _unfolded(share: float, positions: Any) -> list[tuple[float, Any]]:

@@ -10,10 +10,13 @@ import numpy as np
 from resolvent.arguments import natural, number, seed_number
 from resolvent.class_positions import class_transitions, sample_classes
 from resolvent.laws import InverseMap
+from resolvent.models.claims import Claim
 from resolvent.models.classes import PooledClasses
 from resolvent.pooling import pool
 
 __all__ = ["ClassRidge", "ClassRidgePrediction", "ClassRidgeSimulation"]
+
+CLASS_ALLOWANCE = 2.0  # c of `claims`: docs/theory/downstream.md, section 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,3 +206,13 @@ class ClassRidge:
             training_error=residuals(x @ b, labels),
             accuracy=float(np.mean(np.argmax(seen + shares, axis=1) == fresh)),
         )
+
+    def claims(self) -> list[Claim]:
+        """Accuracy, and the mean squared errors of every class, on fresh and on training sequences."""
+        found, d = self.predict(), self.sequences.dimension
+        error = found.standard_error
+        claims = [Claim("accuracy", found.accuracy, None, CLASS_ALLOWANCE, d, standard_error=error)]
+        for name in ("error", "training_error"):
+            for a, value in enumerate(np.diagonal(getattr(found, name))):
+                claims.append(Claim(f"{name}[{a},{a}]", value, None, CLASS_ALLOWANCE, d, relative=True))
+        return claims

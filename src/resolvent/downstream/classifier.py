@@ -9,6 +9,7 @@ import numpy as np
 
 from resolvent.arguments import natural, number, one_of, seed_number
 from resolvent.downstream.convex import ClassifierPrediction, convex_limit
+from resolvent.models.claims import Claim
 from resolvent.models.pooled import PooledSequences
 from resolvent.pooling import pool
 from resolvent.positions import SingleFactor
@@ -16,6 +17,8 @@ from resolvent.sparse_token.losses import LOSSES, Loss
 from resolvent.tables import draw_noise, draw_tokens, token_signs
 
 __all__ = ["ClassifierSimulation", "PooledClassifier"]
+
+CLASSIFIER_ALLOWANCE = 1.5  # c of `claims`, relative above one: docs/theory/downstream.md, section 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,15 @@ class PooledClassifier:
             objective=training + self.regularisation * float(b @ b) / 2,
             norm=float(np.linalg.norm(b)),
         )
+
+    def claims(self) -> list[Claim]:
+        """Accuracy and loss on fresh sequences, loss and objective on the training sequences, and the norm."""
+        found, d = self.predict(), self.sequences.dimension
+        names = ("accuracy", "loss", "training_loss", "objective", "norm")
+        return [
+            Claim(name, value, None, CLASSIFIER_ALLOWANCE, d, relative=bool(np.max(value) > 1))
+            for name, value in ((name, getattr(found, name)) for name in names)
+        ]
 
 
 def draw_labelled(model: PooledSequences, seed: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from resolvent import spikes
 from resolvent import weights as weighting
-from resolvent.compare import QUANTITIES, compare, expected_at_size
+from resolvent.compare import compare
 from resolvent.models import PooledSequences
+from resolvent.models.finite_size import QUANTITIES, expected_at_size
 from resolvent.positions import Correlated, Prefix, SingleFactor
 from resolvent.sweeps import run_all
 

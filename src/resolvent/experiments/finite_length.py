@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resolvent.compare import TRACY_WIDOM_MEANS
 from resolvent.finite_length import THEORIES
 from resolvent.models import PooledSequences
+from resolvent.models.claims import TRACY_WIDOM_MEANS
 from resolvent.positions import Prefix
 from resolvent.sweeps import run_all
 

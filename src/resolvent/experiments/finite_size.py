@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resolvent.compare import ALLOWANCE, QUANTITIES, expected
 from resolvent.experiments.agreement import SETTINGS, random_model
 from resolvent.models import PooledSequences
+from resolvent.models.claims import ALLOWANCE
+from resolvent.models.finite_size import QUANTITIES, expected
 from resolvent.positions import Prefix
 from resolvent.sweeps import run_all
 

@@ -1,5 +1,6 @@
 """Solvable models, one file each: ``predict()`` for the limit, ``simulate(seed)`` for a finite draw."""
 
+from resolvent.models.claims import Claim
 from resolvent.models.class_outcomes import ClassPrediction, ClassSimulation
 from resolvent.models.classes import PooledClasses, class_means
 from resolvent.models.elliptical import EllipticalPooling, EllipticalPrediction, EllipticalSimulation
@@ -22,6 +23,7 @@ __all__ = [
     "AttentionPooling",
     "AttentionPrediction",
     "AttentionSimulation",
+    "Claim",
     "ClassPrediction",
     "ClassSimulation",
     "EllipticalPooling",

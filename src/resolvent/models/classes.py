@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,17 +12,21 @@ from resolvent import spikes
 from resolvent.arguments import arrays, natural, one_of, require, seed_number
 from resolvent.class_positions import pooled_classes, sample_classes
 from resolvent.laws import MarchenkoPasturProduct
+from resolvent.models.claims import WINDOW, Claim, edge_mean
 from resolvent.models.class_outcomes import ClassPrediction, ClassSimulation, spike_groups, subspace_overlap
 from resolvent.models.pooled import PooledSequences
+from resolvent.models.sizes import TableSizes
 from resolvent.pooling import pooling_matrix
 from resolvent.positions import Prefix, check_shares
 from resolvent.spectrum import covariance_spectrum, top_eigenpairs
 
 __all__ = ["PooledClasses", "class_means"]
 
+SPIKE_ALLOWANCE = 2.0  # c of `claims`: docs/theory/classes.md, section 3
+
 
 @dataclass(frozen=True, eq=False)
-class PooledClasses:
+class PooledClasses(TableSizes):
     """Sequences of T tokens from a table of K classes, pooled by fixed weights.
 
     x_i = sum_l w_l e_{t_il}, with tokens e_v = mu_{class of v} + z_v; token t_il is uniform in the class that
@@ -73,9 +77,6 @@ class PooledClasses:
     array([ True,  True])
     """
 
-    dimension: int
-    vocabulary: int
-    samples: int
     positions: Any
     weights: Any
     means: Any
@@ -115,19 +116,6 @@ class PooledClasses:
                 f"proportions must leave every class a token of the {self.vocabulary}, got counts {self.counts.tolist()}"
             )
         self.pooled  # noqa: B018 (checked here, at the boundary)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
-    def delta(self) -> float:
-        """d / V."""
-        return self.dimension / self.vocabulary
-
-    @property
-    def gamma(self) -> float:
-        """d / N."""
-        return self.dimension / self.samples
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -291,6 +279,33 @@ class PooledClasses:
             subspace_overlap=subspace_overlap(shown, prediction.directions, prediction.group),
             overlaps=overlaps,
         )
+
+    def claims(self) -> list[Claim]:
+        """Outliers and subspace overlaps, spike by spike, and the eigenvalue at the edge behind them.
+
+        Outliers too close to tell apart repel and mix: of them the mean eigenvalue is claimed, and the overlap with the span
+        of their directions, less what outliers of other groups take. Overlaps only where a spike has signal; nothing of
+        spikes near the threshold, nor of the edge beside them. c = 2 (docs/theory/classes.md, section 3).
+        """
+        found, d, claims = self.predict(), self.dimension, []
+        shown, ratio = np.isfinite(found.outlier), found.q / found.threshold
+        near = (ratio > WINDOW[0]) & (ratio < WINDOW[1])
+        for group in np.unique(found.group[shown]):
+            own = np.flatnonzero(shown & (found.group == group))
+            if near[own].any():
+                continue
+            where = f"[{own[0]}]" if own.size == 1 else f"[{own[0]}:{own[-1] + 1}]"
+            outlier, overlap = found.outlier[own].mean(), found.overlap[own]
+            claims.append(Claim(f"leading{where}", outlier, None, SPIKE_ALLOWANCE, d, relative=True))
+            if not found.spurious[own].all():
+                kept = (overlap * (1 - found.mixing[own])).mean()
+                claims.append(Claim(f"subspace_overlap{where}", overlap.mean(), kept, SPIKE_ALLOWANCE, d))
+        if not near.any():
+            sizes, many = (self.vocabulary, self.samples), found.leading.size
+            edge = edge_mean(d, sizes, found.kappa, found.q, classes=many)
+            name = f"leading[{int(shown.sum())}]"
+            claims.append(Claim(name, found.edge, edge, SPIKE_ALLOWANCE, d, relative=True))
+        return [claim for claim in claims if claim.expected is None or np.isfinite(claim.expected)]
 
 
 def class_means(*, strengths: Any = None, gram: Any = None, proportions: Any = None) -> np.ndarray:

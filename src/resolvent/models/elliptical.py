@@ -14,6 +14,8 @@ from resolvent.elliptical.queries import Pooled, Queries, pool, queries, token_f
 from resolvent.elliptical.sampling import Metric, Sequences, full_metric
 from resolvent.elliptical.stages import Stage, Top, capped, top_of_spectrum
 from resolvent.elliptical.variability import coordinate_variability, estimated_metric
+from resolvent.models.claims import ALLOWANCE, Claim
+from resolvent.models.elliptical_outcomes import EllipticalPrediction, EllipticalSimulation
 from resolvent.spectrum import covariance_spectrum
 from resolvent.tables import token_signs
 
@@ -22,86 +24,6 @@ __all__ = ["EllipticalPooling", "EllipticalPrediction", "EllipticalSimulation"]
 METRICS = ("isotropic", "estimated", "full")
 QUERIES = ("random", "consistent")
 UNPROVED = 0.1  # largest share of a table's noise that is not of the law kappa W
-
-
-@dataclass(frozen=True)
-class EllipticalPrediction:
-    """What the theory says; names are those of `EllipticalSimulation` where they mean the same.
-
-    Attributes
-    ----------
-    alpha, kappa : float
-        E (Σ w s)² and E Σ w², exact at this length and temperature.
-    kappa_perp : float
-        Pooled noise per coordinate: kappa and the mean of the selected noise.
-    snr : float
-        θ² alpha / kappa_perp, the signal's own part of the spike.
-    spike : float
-        Largest eigenvalue of the population covariance over kappa_perp, less one; the metric's own part included.
-    edge, outlier, overlap : float
-        Right edge of the sample spectrum, the outlier (NaN where there is none), and the squared overlap of the leading
-        eigenvector with the signal's direction (at θ = 0: with the direction where the signal would be).
-    label_correlation : float
-        Correlation of the pooled vector along the signal with the label.
-    stretch : float
-        a/b of the metric.
-    axis : float
-        Squared overlap of the stretched direction with the signal.
-    load : float
-        β² E‖M q‖², the variance of the logits.
-    condensed : bool
-        load > log(L)/4: few tokens hold the weight, and edge, outlier and overlap are NaN.
-    limit : tuple of three floats
-        alpha, kappa and snr of the limit of long sequences (the tilted token law).
-    """
-
-    alpha: float
-    kappa: float
-    kappa_perp: float
-    snr: float
-    spike: float
-    edge: float
-    outlier: float
-    overlap: float
-    label_correlation: float
-    stretch: float
-    axis: float
-    load: float
-    condensed: bool
-    limit: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class EllipticalSimulation:
-    """One finite draw; names are those of `EllipticalPrediction`.
-
-    Attributes
-    ----------
-    seed : int
-    alpha, kappa, kappa_perp, snr : float
-    eigenvalues : array, shape (d,)
-        Decreasing.
-    outlier : float
-        The largest.
-    overlap : float
-    label_correlation, leading_correlation : float
-        |correlation| with the label of the signal's coordinate, and of the leading component.
-    stretch, axis : float
-        Of the metric that was used.
-    """
-
-    seed: int
-    alpha: float
-    kappa: float
-    kappa_perp: float
-    snr: float
-    eigenvalues: np.ndarray
-    outlier: float
-    overlap: float
-    label_correlation: float
-    leading_correlation: float
-    stretch: float
-    axis: float
 
 
 @dataclass(frozen=True)
@@ -377,6 +299,19 @@ class EllipticalPooling:
             stretch=stretch,
             axis=axis,
         )
+
+    def claims(self) -> list[Claim]:
+        """Moments, and outlier and overlap where the theory has them; c = 9, as of pooled sequences."""
+        found, d = self.predict(), self.dimension
+        values = {
+            name: getattr(found, name)
+            for name in ("alpha", "kappa", "kappa_perp", "snr", "outlier", "overlap")
+        }
+        return [
+            Claim(name, value, None, ALLOWANCE, d, relative=name != "overlap")
+            for name, value in values.items()
+            if np.isfinite(value)
+        ]
 
     def _metric(self, law: Sequences, rng: np.random.Generator) -> tuple[Metric, float, float]:
         """The metric of one draw, its stretch along the signal, and the squared overlap of its axis."""

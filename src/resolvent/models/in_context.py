@@ -11,6 +11,7 @@ import numpy as np
 from resolvent.arguments import natural, seed_number
 from resolvent.in_context import AlignedTasks, GaussianTasks, RetrievedTasks
 from resolvent.in_context.tasks import root
+from resolvent.models.claims import Claim
 
 __all__ = ["InContextPrediction", "InContextRegression", "InContextSimulation", "Multiplier"]
 
@@ -294,6 +295,16 @@ class InContextRegression:
             standard_error={name: float(e.std(ddof=1) / root_count) for name, e in errors.items()},
             paired=paired,
         )
+
+    def claims(self) -> list[Claim]:
+        """Risks, which are exact at every size."""
+        found = self.predict()
+        risks = {name: getattr(found, name) for name in ("zero", "attention", "h3", "per_channel")}
+        return [Claim(name, risk) for name, risk in risks.items() if risk is not None]
+
+    def paired(self, seed: int) -> tuple[InContextSimulation, InContextPrediction]:
+        """A draw without the posterior mean, whose risk is not claimed, and the prediction."""
+        return self.simulate(seed, bayes=False), self.predict()
 
 
 def _per_channel(tasks: GaussianTasks, x: np.ndarray, labels: np.ndarray, query: np.ndarray) -> np.ndarray:

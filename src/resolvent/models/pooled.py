@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ from resolvent.arguments import arrays, natural, one_of, require, seed_number, s
 from resolvent.finite_length import THEORIES, ShortSpike, effective_length, right_theory, signal_length
 from resolvent.laws import Law, MarchenkoPasturProduct
 from resolvent.laws.finite_length import FiniteLength
+from resolvent.models.claims import Claim
+from resolvent.models.finite_size import pooled_claims
 from resolvent.models.outcomes import MeanSpike, Prediction, Simulation
+from resolvent.models.sizes import TableSizes
 from resolvent.pooling import pooling_matrix
 from resolvent.population_dynamics import PopulationDynamics
 from resolvent.positions import Positions
@@ -31,7 +34,7 @@ NAMED_WEIGHTS = ("mean", "causal", "optimal")
 
 
 @dataclass(frozen=True, eq=False)
-class PooledSequences:
+class PooledSequences(TableSizes):
     """Sequences of T tokens from a two-class table, pooled by fixed weights.
 
     x_i = sum_l w_l e_{t_il}, with tokens e_v = s_v mu + z_v, signs correlated over positions by R.
@@ -76,9 +79,6 @@ class PooledSequences:
     True
     """
 
-    dimension: int
-    vocabulary: int
-    samples: int
     positions: Positions
     weights: Any
     signal: Any
@@ -102,20 +102,6 @@ class PooledSequences:
         if isinstance(self.weights, str):
             one_of("weights", self.weights, NAMED_WEIGHTS)
         self.pooling_weights  # noqa: B018 (checked here, at the boundary)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # only what defines the model, so that equal models pickle, and cache, alike
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
-    def delta(self) -> float:
-        """d / V."""
-        return self.dimension / self.vocabulary
-
-    @property
-    def gamma(self) -> float:
-        """d / N."""
-        return self.dimension / self.samples
 
     @property
     def effective_length(self) -> float:
@@ -299,6 +285,14 @@ class PooledSequences:
             mean_outlier=float(values[spurious]),
             mean_overlap=float(means[spurious]),
         )
+
+    def claims(self) -> list[Claim]:
+        """The two largest eigenvalues and the overlap, as samples of this size are expected to have them.
+
+        Where the theory of error bars holds they carry its corrections, else the limit, at the edge with the Tracy-Widom
+        mean (docs/theory/pooled.md, section 7; docs/theory/fluctuations.md, section 6).
+        """
+        return pooled_claims(self)
 
     def sweep(
         self,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from resolvent.arguments import natural, number, seed_number
+from resolvent.models.claims import Claim
 from resolvent.models.outcomes import Prediction
 from resolvent.models.pooled import PooledSequences
+from resolvent.models.sizes import TableSizes
 from resolvent.pooling import pooling_matrix
 from resolvent.positions import SingleFactor
 from resolvent.query_attention import (
@@ -32,6 +34,7 @@ __all__ = ["AttentionPooling", "AttentionPrediction", "AttentionSimulation"]
 SHOWN = 4  # eigenvectors of a draw that are looked at
 SHARE = 0.1  # largest share of a sequence's weight that one token may hold
 POLE = 2 / 3  # largest y Ω₀ of the heaviest token at the signal's outlier; tables scatter it by a quarter
+OUTLIER_ALLOWANCE = 3.0  # c of `claims`: docs/theory/attention_query.md, section 9
 LOST = 0.25  # largest squared overlap of M with tokens' eigenvectors where the signal has none of its own
 
 
@@ -120,7 +123,7 @@ class AttentionSimulation:
 
 
 @dataclass(frozen=True, eq=False)
-class AttentionPooling:
+class AttentionPooling(TableSizes):
     """Sequences of T tokens from a two-class table, pooled by attention with one fixed query.
 
     x_i = sum_l a_il e_{t_il} with a_il = F(q·e_{t_il}) / sum_k F(q·e_{t_ik}), tokens e_v = s_v mu + z_v.
@@ -163,9 +166,6 @@ class AttentionPooling:
     True
     """
 
-    dimension: int
-    vocabulary: int
-    samples: int
     positions: SingleFactor
     query_norm: float
     query_alignment: float
@@ -187,20 +187,6 @@ class AttentionPooling:
         if abs(self.query_alignment) > 1:
             raise ValueError(f"query_alignment must be a cosine in [-1, 1], got {self.query_alignment}")
         attention_factors(np.zeros(1), self.score)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # only what defines the model, so that equal models pickle, and cache, alike
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
-    def delta(self) -> float:
-        """d / V."""
-        return self.dimension / self.vocabulary
-
-    @property
-    def gamma(self) -> float:
-        """d / N."""
-        return self.dimension / self.samples
 
     @cached_property
     def types(self) -> TokenTypes:
@@ -359,3 +345,21 @@ class AttentionPooling:
             query_overlap=float(found["query_overlaps"][first]),
             perpendicular_overlap=float(found["perpendicular_overlaps"][first]),
         )
+
+    def claims(self) -> list[Claim]:
+        """The leading outlier and its overlaps: of the signal, the query or the composition; uncentred, the mean's before it.
+
+        Nothing of single tokens, which scatter from table to table about the typical one (docs/theory/attention_query.md,
+        section 9); `predict` with a seed knows one table's own.
+        """
+        outliers, d, claims = list(self.predict().outliers[:2]), self.dimension, []
+        values = ["top_eigenvalue", "second_eigenvalue"]
+        if outliers and outliers[0].name == "mean":
+            mean, value = outliers.pop(0), values.pop(0)
+            claims.append(Claim(value, mean.eigenvalue, None, OUTLIER_ALLOWANCE, d, relative=True))
+            claims.append(Claim("mean_overlaps[0]", mean.mean_overlap, None, OUTLIER_ALLOWANCE, d))
+        if outliers and outliers[0].name != "token":
+            claims.append(Claim(values[0], outliers[0].eigenvalue, None, OUTLIER_ALLOWANCE, d, relative=True))
+            for name in ("overlap", "query_overlap", "perpendicular_overlap"):
+                claims.append(Claim(name, getattr(outliers[0], name), None, OUTLIER_ALLOWANCE, d))
+        return claims

@@ -14,6 +14,7 @@ import numpy as np
 
 from resolvent.arguments import arrays, natural, number, one_of, require, seed_number
 from resolvent.laws.inverse_map import InverseMap
+from resolvent.models.claims import Claim
 from resolvent.models.pooled import PooledSequences
 from resolvent.pooling import pool
 from resolvent.positions import SingleFactor
@@ -22,6 +23,9 @@ from resolvent.tables import draw_noise, draw_tokens, token_signs
 from resolvent.weights.estimated import ridge_coefficients
 
 __all__ = ["PooledRidge", "RidgePrediction", "RidgeSimulation", "ridge_accuracy"]
+
+# c of `claims`, accuracy and error: docs/theory/pooled.md, section 6
+ACCURACY_ALLOWANCE, ERROR_ALLOWANCE = 1.0, 2.5
 
 
 @dataclass(frozen=True)
@@ -257,3 +261,11 @@ class PooledRidge:
             accuracy=float(np.mean(np.sign(scores) == fresh)),
             error=float(np.mean((scores - fresh) ** 2)),
         )
+
+    def claims(self) -> list[Claim]:
+        """Test accuracy and error."""
+        found, d = self.predict(), self.sequences.dimension
+        return [
+            Claim("accuracy", found.accuracy, None, ACCURACY_ALLOWANCE, d),
+            Claim("error", found.error, None, ERROR_ALLOWANCE, d),
+        ]

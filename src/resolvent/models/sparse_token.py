@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from resolvent.arguments import natural, number, one_of, seed_number
+from resolvent.models.claims import Claim
 from resolvent.models.outcomes import SparseTokenPrediction, SparseTokenSimulation, TrainedQuery
 from resolvent.sparse_token.capacity import capacity, separable_prefix
 from resolvent.sparse_token.descent import take_two_steps
@@ -22,6 +23,9 @@ from resolvent.sparse_token.trained import draw, train
 __all__ = ["CLASSIFIERS", "SparseTokenClassification"]
 
 CLASSIFIERS = ("attention", "pooled", "vectorised")
+
+# c of `claims`, kappa and losses relatively; read-outs are predicted given each run's own query
+SPARSE_TOKEN_ALLOWANCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,24 @@ class SparseTokenClassification:
             **{name: trained.get(name) for name in CLASSIFIERS},
             capacity=measured if separability else None,
         )
+
+    def claims(self) -> list[Claim]:
+        """The query after two steps, and error, loss and alignment of each read-out (docs/theory/sparse_token.md, section 8)."""
+        found, d, c = self.predict(), self.dimension, SPARSE_TOKEN_ALLOWANCE
+        fields = {"query": ("alignment", "kappa", "first_alignment")}
+        fields |= {n: ("error", "loss", "alignment") for n in CLASSIFIERS if getattr(found, n) is not None}
+        return [
+            Claim(
+                f"{part}.{name}", getattr(getattr(found, part), name), None, c, d, name in ("kappa", "loss")
+            )
+            for part, names in fields.items()
+            for name in names
+        ]
+
+    def paired(self, seed: int) -> tuple[SparseTokenSimulation, SparseTokenPrediction]:
+        """A draw, and what the theory says of it: the two steps' limit, and the read-outs given the run's own query."""
+        draw, limit = self.simulate(seed), self.predict(classifiers=())
+        return draw, replace(self.predict(draw.query), query=limit.query)
 
     def tuned(self) -> SparseTokenClassification:
         """This model with the steps that align the query best, and the β at which its attention then errs least.

@@ -12,11 +12,14 @@ from resolvent import spikes
 from resolvent import weights as weighting
 from resolvent.arguments import natural, seed_number
 from resolvent.laws import InverseMap, MarchenkoPasturProduct
+from resolvent.models.claims import ALLOWANCE, WINDOW, Claim, edge_mean
 from resolvent.models.pooled import PooledSequences
 from resolvent.spectrum import covariance_spectrum
 from resolvent.tables import token_signs
 
 __all__ = ["ValueLayers", "ValuePrediction", "ValueSimulation"]
+
+OUTLIER_ALLOWANCE = 1.5  # c of outlier and what is pulled back: docs/theory/depth.md, section 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,3 +201,24 @@ class ValueLayers:
             overlap=along / float(image @ image),
             pulled_back_overlap=along / float(back @ back),
         )
+
+    def claims(self) -> list[Claim]:
+        """The outlier with both of its overlaps, and the eigenvalue at the edge; nothing near the threshold.
+
+        c = 1.5, but 9 of the overlap with the image and at the edge (docs/theory/depth.md, section 4).
+        """
+        found, model, claims = self.predict(), self.sequences, []
+        d, names = model.dimension, ["top_eigenvalue", "second_eigenvalue"]
+        ratio = np.asarray(found.q / found.threshold)
+        if ((ratio > WINDOW[0]) & (ratio < WINDOW[1])).any():
+            return []
+        if np.isfinite(found.outlier).any():
+            claims = [
+                Claim(names.pop(0), found.outlier, None, OUTLIER_ALLOWANCE, d, relative=True),
+                Claim("overlap", found.overlap, None, ALLOWANCE, d),
+                Claim("pulled_back_overlap", found.pulled_back_overlap, None, OUTLIER_ALLOWANCE, d),
+            ]
+        edge = edge_mean(d, (model.vocabulary, model.samples, *self.widths), found.kappa, found.q)
+        if np.isfinite(edge):
+            claims.append(Claim(names[0], found.edge, edge, ALLOWANCE, d, relative=True))
+        return claims

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from resolvent import weights as weighting
 from resolvent.arguments import arrays, number, require, seed_number
 from resolvent.laws import SeparableLaw
+from resolvent.models.claims import ALLOWANCE, WINDOW, Claim
 from resolvent.models.pooled import PooledSequences
+from resolvent.models.sizes import TableSizes
 from resolvent.pooling import pooling_matrix
 from resolvent.positions import Positions
 from resolvent.spectrum import covariance_spectrum
@@ -21,6 +23,7 @@ from resolvent.vocabulary import Modes, VocabularySpikes, class_frequencies, zip
 __all__ = ["PooledVocabulary", "VocabularyPrediction", "VocabularySimulation"]
 
 ROUNDING = 1e-10  # of eigenvalues of a covariance, relative to the largest
+MIXED_ALLOWANCE = 27.0  # c of `claims` of overlaps that tokens or loud directions may share: docs/theory/vocabulary.md, section 8
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class VocabularySimulation:
 
 
 @dataclass(frozen=True, eq=False)
-class PooledVocabulary:
+class PooledVocabulary(TableSizes):
     """Sequences of tokens that occur with given frequencies, from a table with noise of any covariance.
 
     As `PooledSequences` with e_v = s_v mu + Σ^{1/2} z_v and a token of the wanted sign drawn in proportion to its
@@ -154,9 +157,6 @@ class PooledVocabulary:
     True
     """
 
-    dimension: int
-    vocabulary: int
-    samples: int
     positions: Positions
     weights: Any
     signal: Any
@@ -170,25 +170,11 @@ class PooledVocabulary:
             object.__setattr__(self, name, getattr(plain, name))
         self.token_frequencies, self.noise_eigenvalues  # noqa: B018 (checked here, at the boundary)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # only what defines the model, so that equal models pickle, and cache, alike
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
     @cached_property
     def _plain(self) -> PooledSequences:
         return PooledSequences(
             self.dimension, self.vocabulary, self.samples, self.positions, self.weights, self.signal
         )
-
-    @property
-    def delta(self) -> float:
-        """d / V."""
-        return self.dimension / self.vocabulary
-
-    @property
-    def gamma(self) -> float:
-        """d / N."""
-        return self.dimension / self.samples
 
     @property
     def pooling_weights(self) -> np.ndarray:
@@ -342,3 +328,20 @@ class PooledVocabulary:
             outlier=float(eigenvalues[best]),
             overlap=float(along[best]),
         )
+
+    def claims(self) -> list[Claim]:
+        """The signal's outlier, where there is one, and the overlap with mu; nothing near the critical signal.
+
+        c = 9, as of pooled sequences; 27 of overlaps where heavy tokens or loud directions make outliers too, for eigenvectors
+        of one draw mix (docs/theory/vocabulary.md, section 8).
+        """
+        found, d = self.predict(), self.dimension
+        if found.critical_signal > 0:
+            ratio = np.asarray(self.signal) / found.critical_signal
+            if ((ratio > WINDOW[0]) & (ratio < WINDOW[1])).any():
+                return []
+        several = found.heavy_tokens.size + found.loud_directions.size > 0
+        overlap = Claim("overlap", found.overlap, None, MIXED_ALLOWANCE if several else ALLOWANCE, d)
+        if not np.isfinite(found.outlier).any():
+            return [overlap]
+        return [Claim("outlier", found.outlier, None, ALLOWANCE, d, relative=True), overlap]

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.compare import ALLOWANCE, EIGENVALUE_ALLOWANCE
+from resolvent.downstream.classifier import CLASSIFIER_ALLOWANCE
 from resolvent.experiments import load
 from resolvent.finite_length import SHORT, THEORIES, heaviest_token
+from resolvent.models.claims import ALLOWANCE, WINDOW
+from resolvent.models.classes import SPIKE_ALLOWANCE
+from resolvent.models.finite_size import EIGENVALUE_ALLOWANCE
+from resolvent.models.query_attention import OUTLIER_ALLOWANCE
+from resolvent.models.value_layers import OUTLIER_ALLOWANCE as DEPTH_ALLOWANCE
 from resolvent.verdicts.comparisons import Verdict, at, mean_and_error, size_of, together, within
 
 __all__ = ["JUDGES"]
 
-WINDOW = (0.6, 1.5)  # of q to its threshold, or of the signal to the critical one
-# c of the allowance c/d, each from the checks of its theory page
-QUERY_ALLOWANCE = 3.0  # attention_query.md, section 9
-CLASSES_ALLOWANCE = 2.0  # classes.md, section 3
-DEPTH_ALLOWANCE = 1.5  # depth.md, section 4
-CLASSIFIER_ALLOWANCE = 1.5  # downstream.md, section 3
+# c of the allowance c/d where a model does not state its own
 OBJECTIVE_ALLOWANCE = 9.0  # tests/test_downstream.py: where one position takes all, tokens repeat
 LEARNED_EXCESS = 19.0  # downstream.md, section 2: what learned weights of a finite sample add to the error
 RARE = 40  # sequences that carry the signal, below which a sample is worse than its limit
@@ -88,9 +88,9 @@ def _query_outliers(data: Any) -> Verdict:
     outliers = within(
         mean.transpose("beta", "rank").values - expected,
         error.transpose("beta", "rank").values,
-        QUERY_ALLOWANCE / across * np.abs(expected),
+        OUTLIER_ALLOWANCE / across * np.abs(expected),
         what="outliers",
-        plus=f" plus {QUERY_ALLOWANCE:g}/d of it, d = {across:g}",
+        plus=f" plus {OUTLIER_ALLOWANCE:g}/d of it, d = {across:g}",
     )
     difference, errors = [], []
     for theory, simulated, axis in (
@@ -105,9 +105,9 @@ def _query_outliers(data: Any) -> Verdict:
     overlaps = within(
         np.concatenate(difference),
         np.concatenate(errors),
-        QUERY_ALLOWANCE / aligned,
+        OUTLIER_ALLOWANCE / aligned,
         what="overlaps",
-        plus=f" plus {QUERY_ALLOWANCE:g}/d, d = {aligned:g}",
+        plus=f" plus {OUTLIER_ALLOWANCE:g}/d, d = {aligned:g}",
     )
     return together(outliers, overlaps)
 
@@ -115,7 +115,7 @@ def _query_outliers(data: Any) -> Verdict:
 def _several_classes(data: Any) -> Verdict:
     """Spikes apart by themselves, close ones by their plane, class-dependent correlations by the exact theory."""
     dimension = size_of("several_classes", data)
-    allowance = CLASSES_ALLOWANCE / dimension
+    allowance = SPIKE_ALLOWANCE / dimension
     found = load("several_classes").classes(int(dimension), data.signal.values).predict()
     ratio = found.q / np.asarray(found.threshold)[..., None]
     alone = (found.group[..., :, None] == found.group[..., None, :]).sum(axis=-1) == 1
@@ -125,7 +125,7 @@ def _several_classes(data: Any) -> Verdict:
         data.outlier_error.values / found.outlier,
         allowance,
         what="outliers apart from others",
-        plus=f" plus {CLASSES_ALLOWANCE:g}/d, d = {dimension:g}",
+        plus=f" plus {SPIKE_ALLOWANCE:g}/d, d = {dimension:g}",
     )
     overlaps = within(
         np.where(known, data.simulated_overlap.values - found.overlap, np.nan),
@@ -174,9 +174,9 @@ def _mixed_correlations(data: Any) -> Verdict:
             within(
                 np.where(enough, difference, np.nan),
                 error,
-                CLASSES_ALLOWANCE / dimension,
+                SPIKE_ALLOWANCE / dimension,
                 what={"outlier": "outliers", "overlap": "overlaps", "spread": "spreads"}[name],
-                plus=None if verdicts else f" plus {CLASSES_ALLOWANCE:g}/d, d = {dimension:g}",
+                plus=None if verdicts else f" plus {SPIKE_ALLOWANCE:g}/d, d = {dimension:g}",
             )
         )
     accuracy = data.simulated_accuracy.values - theory.accuracy.values
@@ -228,11 +228,13 @@ def _real_vocabulary(data: Any) -> Verdict:
 def _depth_and_heads(data: Any) -> Verdict:
     dimension = size_of("depth_and_heads", data)
     found: list[Verdict] = []
-    for name, what in (("overlap", "overlaps with the image of mu"), ("pulled_back_overlap", "pulled back")):
+    for name, what, c in (
+        ("overlap", "overlaps with the image of mu", ALLOWANCE),
+        ("pulled_back_overlap", "pulled back", DEPTH_ALLOWANCE),
+    ):
         mean, error = mean_and_error(data[name])
-        plus = None if found else f" plus {DEPTH_ALLOWANCE:g}/d, d = {dimension:g}"
-        allowance = DEPTH_ALLOWANCE / dimension
-        found.append(within(mean - data[f"predicted_{name}"], error, allowance, what=what, plus=plus))
+        plus = f" plus {c:g}/d, d = {dimension:g}"
+        found.append(within(mean - data[f"predicted_{name}"], error, c / dimension, what=what, plus=plus))
     return together(*found)
 
 

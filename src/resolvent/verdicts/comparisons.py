@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resolvent.compare import ALLOWANCE
 from resolvent.experiments import load
+from resolvent.models.claims import ALLOWANCE
 
 if TYPE_CHECKING:
     import xarray

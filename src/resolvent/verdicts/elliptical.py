@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.compare import ALLOWANCE
 from resolvent.experiments import load
+from resolvent.models.claims import ALLOWANCE
 from resolvent.verdicts.comparisons import Verdict, at, mean_and_error, pooled_points, within
 
 __all__ = ["JUDGES"]

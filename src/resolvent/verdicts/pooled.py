@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from resolvent import spikes
-from resolvent.compare import ALLOWANCE
 from resolvent.experiments import load
+from resolvent.models.claims import ALLOWANCE, WINDOW
 from resolvent.verdicts.comparisons import (
     ERRORS,
     Verdict,
@@ -23,8 +23,6 @@ from resolvent.verdicts.comparisons import (
 )
 
 __all__ = ["JUDGES"]
-
-WINDOW = (0.6, 1.5)  # of q to its threshold: there limits are approached only as d^(-1/3)
 
 
 def _far(

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.compare import SPARSE_TOKEN_ALLOWANCE
 from resolvent.experiments import load
+from resolvent.models.sparse_token import SPARSE_TOKEN_ALLOWANCE
 from resolvent.verdicts.comparisons import ERRORS, Verdict, at, mean_and_error, size_of, together, within
 
 __all__ = ["JUDGES"]
