@@ -420,6 +420,105 @@ def test_damaged_files_are_named_and_skipped_when_asked(tmp_path):
         assert_close(done.moments, expected)
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def missing_package():
+    import no_such_package_at_all  # noqa: F401
+
+
+def out_of_memory():
+    raise MemoryError("too little")
+
+
+def mistake():
+    return {}["no such key"]
+
+
+def torn():
+    raise EOFError("ends in the middle")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        (missing_package, ImportError),
+        (out_of_memory, MemoryError),
+        (mistake, KeyError),
+        (lambda: None + 1, TypeError),
+        (lambda: np.no_such_function, AttributeError),
+        (interrupt, KeyboardInterrupt),
+    ],
+)
+def test_mistakes_are_no_damage(trouble, kind):
+    with pytest.raises(kind) as caught:
+        accumulate(slow(0, trouble=(80, trouble)), EMPTY, table=TABLE, skip_damaged=True)
+    assert caught.value.accumulated.moments.count == 80
+    with pytest.raises(kind):
+        list(slow(0, trouble=(80, trouble)))
+
+
+@pytest.mark.parametrize("engine", [{}, {"n_jobs": 2}])
+def test_a_mistake_in_a_worker_is_raised_as_it_is_and_damage_left_out(engine):
+    with pytest.raises(KeyError, match="no such key") as caught:  # and not tried again and again
+        accumulate(slow(0, trouble=(80, mistake)), EMPTY, table=TABLE, skip_damaged=True, **engine)
+    assert any("slow, sequences from 80: raised in" in note for note in caught.value.__notes__)
+    with pytest.warns(UserWarning, match="slow, sequences 80 to 87, cannot be read: ends in the middle"):
+        done = accumulate(slow(0, trouble=(80, torn)), EMPTY, table=TABLE, skip_damaged=True, **engine)
+    assert done.moments.count == N - 8
+
+
+def test_what_readers_raise_of_damaged_files_is_damage():
+    import lzma
+    import zlib
+
+    from resolvent.sources.shards import unreadable
+
+    kinds = (
+        OSError,
+        PermissionError,
+        EOFError,
+        ValueError,
+        UnicodeError,
+        RuntimeError,
+        zlib.error,
+        lzma.LZMAError,
+    )
+    for kind in (*kinds, pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowTypeError):
+        assert unreadable(kind("x")), kind
+    for kind in (TypeError, KeyError, RecursionError, pa.lib.ArrowMemoryError, pa.ArrowNotImplementedError):
+        assert not unreadable(kind("x")), kind
+
+
+def test_files_that_cannot_be_opened_for_want_of_a_package_are_not_skipped(tmp_path, monkeypatch):
+    path = written(columns(ROWS), tmp_path / "a.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError):
+        open_source(path, skip_damaged=True)
+
+
+@pytest.mark.parametrize("header", [b"{'descr'", b"{'descr': 3, 'fortran_order': False, 'shape': (2, 2)}"])
+def test_a_damaged_header_is_damage(tmp_path, header):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DamagedError, match=r"a.npy' cannot be read"):
+        open_source(path)
+
+
+def test_a_damaged_shard_is_passed_by_when_a_pass_goes_on(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    path, kept = tmp_path / "ids.zarr", tmp_path / "pass.npz"
+    zarr.create_array(str(path), shape=IDS.shape, chunks=(25, T), dtype="int64")[:] = IDS
+    chunk = next(p for p in path.rglob("0") if p.is_file() and p.parent.name == "2")
+    chunk.write_bytes(chunk.read_bytes()[:10])
+    plain, options = TokenMoments.empty("mean", T), {"shard_size": 25, "batch_size": 25, "skip_damaged": True}
+    with pytest.warns(UserWarning, match="sequences 50 to 74, cannot be read"):
+        done = accumulate(path, plain, table=TABLE, checkpoint=kept, every=0, **options)
+    assert done.moments.count == N - 25
+
+
 def test_bad_arguments(tmp_path):
     blank = TokenMoments.empty("mean", T)
     for message, call in (
@@ -541,10 +640,6 @@ def test_memory_does_not_grow():
 EXPECTED = accumulate(slow(0), EMPTY, table=TABLE).moments
 
 
-def interrupt():
-    raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("jobs", [None, 1])
 def test_interrupted_passes_go_on(tmp_path, jobs):
     path = tmp_path / "pass.npz"
@@ -609,6 +704,125 @@ def test_a_checkpoint_of_other_work_is_refused(tmp_path):
     path.unlink()
     broken()
     assert_same_bits(accumulate(slow(0), EMPTY, table=TABLE, checkpoint=path).moments, EXPECTED)
+
+
+def large(tmp_path, kind, change):
+    """Sequences and a table, of which one number between those that a sample would see may be another."""
+    rng = np.random.default_rng(3)
+    table = rng.standard_normal((2000, D)).astype(np.float32)
+    ids = rng.integers(0, 2000, (8000, T))
+    if change == "table":
+        table[778, 3] += 1
+    elif change == "source":
+        ids[1003, 2] += 1 if ids[1003, 2] < 1999 else -1
+    if kind == "memory":
+        return ids, table
+    if kind == "list":
+        return list(ids), table
+    if kind == "files":
+        np.save(tmp_path / "table.npy", table)
+        np.save(tmp_path / "ids.npy", ids)
+        return tmp_path / "ids.npy", tmp_path / "table.npy"
+    if kind == "parquet":
+        path = tmp_path / "ids.parquet"
+        if change == "source" or not path.exists():
+            parquet.write_table(
+                pa.table({"input_ids": ids.tolist()}), path, row_group_size=2000, compression=None
+            )
+        return path, table
+    if kind == "zarr":
+        zarr = pytest.importorskip("zarr")
+        path = str(tmp_path / "ids.zarr")
+        zarr.create_array(path, shape=ids.shape, chunks=(500, T), dtype=ids.dtype, overwrite=True)[:] = ids
+        return tmp_path / "ids.zarr", table
+    if kind == "hugging":
+        return pytest.importorskip("datasets").Dataset(pa.table({"input_ids": ids.tolist()})), table
+    return (ids[i : i + 2000] for i in range(0, len(ids), 2000)), table
+
+
+@pytest.mark.parametrize("change", ["table", "source"])
+@pytest.mark.parametrize("kind", ["memory", "list", "files", "parquet", "zarr", "hugging", "stream"])
+def test_one_changed_number_is_other_work(tmp_path, monkeypatch, kind, change):
+    path, empty = tmp_path / "pass.npz", TokenMoments.empty("mean", T)
+    counted = TokenMoments.__add__
+
+    def run(change=None, stop=10**9):
+        ids, table = large(tmp_path, kind, change)
+
+        def merge(moments, other):
+            if moments.count >= stop:
+                raise KeyboardInterrupt
+            return counted(moments, other)
+
+        monkeypatch.setattr(TokenMoments, "__add__", merge)
+        options = {"batch_size": 2000} | ({} if kind == "stream" else {"shard_size": 2000})
+        return accumulate(ids, empty, table=table, checkpoint=path, **options)
+
+    expected = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(stop=4000)
+    where = "source, or its columns" if change == "source" else "table"
+    with pytest.raises(ValueError, match=f"is one of other work, which differs in: {where}"):
+        run(change)
+    if (kind, change) != ("parquet", "source"):  # which is written over
+        assert_same_bits(run().moments, expected.moments)
+
+
+def test_digests_are_of_the_numbers_whatever_way_they_lie():
+    from resolvent.sources.shards import digest
+
+    x = RNG.standard_normal((3000, 2, 400))  # more than one block
+    assert digest(x) == digest(np.asfortranarray(x)) == digest(np.repeat(x, 2, axis=0)[::2])
+    for i in (0, 1_234_567, x.size - 1):
+        other = x.copy()
+        other.flat[i] += 1e-9
+        assert digest(other) != digest(x)
+    assert digest(x.reshape(6000, 400)) != digest(x)
+    assert digest([x[0], x[1]]) != digest([x[0].reshape(-1), x[1]])
+    whole = Ragged.of(ROWS)
+    cut = Ragged(np.r_[[1, 2], whole.values, [3]], whole.offsets + 2)  # as slices of Arrow columns are
+    assert digest(cut) == digest(whole)
+    words = np.array(["a", "b"], dtype=object)
+    assert digest(words) == digest(np.array(["a", "bc"[:1]], dtype=object)) != digest(words[::-1])
+    for empty in (np.empty((0, 3)), np.empty((3, 0)), [], [np.empty(0)]):
+        assert digest(empty) == digest(empty)
+
+
+def test_files_beyond_the_bound_are_known_by_time_and_samples(tmp_path, monkeypatch):
+    from resolvent import accumulate as module
+    from resolvent.sources import arrays, opening
+
+    for own in (module, arrays, opening):
+        monkeypatch.setattr(own, "WHOLE", 1000)
+    ids, table = large(tmp_path, "files", None)
+    here = {"shard_size": 2000, "batch_size": 500}
+
+    def stamps():
+        return [shard.description for shard in open_source(ids, **here).split()], module._stamp_of(
+            module._handle(table)
+        )
+
+    def at(time):
+        for path in (ids, table):
+            os.utime(path, ns=(time, time))
+        return stamps()
+
+    sources, tables = at(1)
+    assert len(set(sources)) == 4
+    assert at(1) == (sources, tables)
+    assert set(at(2)[0]).isdisjoint(sources)
+    assert at(2)[1] != tables
+    mapped = np.load(ids, mmap_mode="r+")
+    mapped[2000, 0] += 1  # a first number, which is in the sample
+    mapped.flush()
+    assert [a == b for a, b in zip(at(1)[0], sources, strict=True)] == [True, False, True, True]
+
+
+def test_without_a_checkpoint_nothing_is_digested(monkeypatch):
+    from resolvent import accumulate as module
+
+    monkeypatch.setattr(module, "digest", None)
+    assert accumulate(IDS, EMPTY, table=TABLE, labels=LABELS).moments.count == N
 
 
 def test_a_file_made_whole_goes_on_from_the_checkpoint(tmp_path):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from resolvent import PooledRidge, PooledSequences, Prefix, SingleFactor, ridge_accuracy
 from resolvent.class_positions import ClassLoadings
@@ -155,6 +156,40 @@ def test_classifiers_predict_their_simulation(loss):
     assert (right < 2.2).all()  # E|t| of eight draws is 0.87
     assert (np.maximum(isotropic, population) > 5).all()
     assert isotropic[0] > 3
+
+
+@pytest.mark.parametrize("loss", ["logistic", "square"])
+@pytest.mark.parametrize("table", ["mixture", "balanced"])
+def test_a_strong_penalty_leaves_the_mean_direction(loss, table):
+    # b -> −l'(0) times the mean of y x over the penalty: mean a m, noise of variance kappa/N; V -> gamma kappa/lambda
+    signal, delta, gamma, penalty = 1.3, 0.6, 0.8, 10.0 ** np.array([6, 8, 12, 30, 100])
+    found = convex_limit(signal, delta, gamma, W, C, penalty, loss=loss, table=table)
+    (a, _, kappa), M = moments(W, C), signal**2 + delta * (table == "mixture")
+    push, zero = {"logistic": (0.5, np.log(2)), "square": (1.0, 0.5)}[loss]
+    gain = a * M / np.sqrt(kappa * (a**2 * M + gamma * kappa * (1 + delta)))
+    patterns = np.array(list(itertools.product((-1, 1), repeat=6)))
+    accuracy = np.prod((1 + patterns * C) / 2, axis=1) @ stats.norm.cdf(gain * (patterns @ W))
+    norm = push * np.sqrt(a**2 * M + gamma * kappa)
+    near = 10 / penalty + 1e-12
+    assert (abs(found.accuracy - accuracy) < near).all()
+    assert (abs(penalty * found.norm / norm - 1) < near).all()
+    assert (abs(found.slope / found.noise / gain - 1) < near).all()
+    for value in (found.loss, found.training_loss, found.objective):
+        assert (abs(value / zero - 1) < near).all()
+    if loss == "square":
+        ridge = ridge_accuracy(signal, delta, gamma, W, C, penalty[:2], table=table)
+        np.testing.assert_allclose(found.accuracy[:2], ridge, atol=1e-8)
+    # the isotropic noise of an infinite vocabulary is another: a twin that must fail
+    twin = convex_limit(np.sqrt(M), 1e-9, gamma, W, C, 1e6, loss=loss, table="balanced")
+    assert abs(twin.accuracy - accuracy) > 0.005
+
+
+def test_a_strong_penalty_predicts_its_simulation():
+    model = PooledClassifier(PooledSequences(200, 600, 400, Prefix(20, 4), "mean", 2.0), 1e6)
+    draws = [model.simulate(seed, test_samples=4000) for seed in range(8)]
+    for name in NAMES:
+        value = getattr(model.predict(), name)
+        assert within([getattr(draw, name) for draw in draws], value, 1.5 / 200 * value), name
 
 
 def test_logistic_regression_is_not_ridge():
@@ -431,6 +466,7 @@ REFUSED = [
         "informative",
     ),
     (PooledClassifier, MODEL, {"regularisation": 0.0}, "regularisation"),
+    (PooledClassifier, MODEL, {"regularisation": 1e300}, "regularisation must be .*at most 1e.100"),
     (PooledClassifier, MODEL, {"sequences": 3}, "sequences"),
     (PooledClassifier, MODEL, {"loss": "hinge"}, "loss"),
     (ClassRidge, KINDS, {"ridge": 0.0}, "ridge"),

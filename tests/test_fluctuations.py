@@ -221,6 +221,9 @@ def test_p_values_are_uniform_without_signal():
     width = float(limit.bulk.inverse_map.edge_scale()) * 100 ** (-2 / 3)
     assert stats.kstest(TW.sf((null - limit.edge) / width), "uniform").pvalue < 1e-4  # the bare limit fails
     assert 0 < limit.p_value(2 * limit.edge) < 1e-12
+    own = limit.p_value([np.nan, limit.edge])  # NaN for NaN, and for nothing else
+    np.testing.assert_array_equal(own, [np.nan, limit.p_value(limit.edge)])
+    assert own[1] > 0
 
 
 def test_p_values_know_an_outlier_without_signal():

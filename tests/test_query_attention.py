@@ -386,6 +386,8 @@ def test_condensed_regimes_are_refused_by_name():
         ({"query_alignment": 1.5}, "query_alignment"),
         ({"query_alignment": -2}, "query_alignment"),
         ({"signal": -0.1}, "signal"),
+        ({"signal": 1e9}, "signal must be between 0 and 10000 .*, got 1e"),
+        ({"signal": 1.0001e4}, "signal must be between 0 and 10000"),
         ({"score": "tanh"}, "score must be one of"),
         ({"score": lambda s: s}, "positive finite"),
         ({"score": lambda s: 1.0}, "one real number a score"),
@@ -452,6 +454,42 @@ def test_huge_queries_are_refused_by_name(norm):
             assert model.predict(condensed=True).heaviest_share <= 1
         except CondensedError as error:  # not even that
             assert "pass condensed=True" not in str(error)  # noqa: PT017
+
+
+def test_attention_to_one_class_sees_no_signal():
+    # centred, and with all weight on one class, nothing depends on where the classes' means are
+    models = [AttentionPooling(400, 1600, 1600, Prefix(100, 30), 0.3, 0.5, m) for m in (100.0, 1e3, 1e4)]
+    found = [model.predict() for model in models]
+    for prediction in found:
+        assert [outlier.name for outlier in prediction.outliers] == ["token"]
+        assert prediction.overlap == 0
+        assert prediction.top_eigenvalue == pytest.approx(found[0].top_eigenvalue, rel=1e-7)
+        assert prediction.edge == pytest.approx(found[0].edge, rel=1e-7)
+    draws = [model.simulate(0) for model in models[1:]]
+    assert draws[0].top_eigenvalue == pytest.approx(draws[1].top_eigenvalue, rel=1e-7)
+    assert draws[0].overlap < 0.02
+    assert found[1].top_eigenvalue == pytest.approx(draws[0].top_eigenvalue, rel=0.1)
+
+
+@pytest.mark.parametrize("alignment", [0.0, 1e-5])
+def test_the_largest_signals(alignment):
+    model = AttentionPooling(200, 800, 800, Prefix(100, 30), 0.3, alignment, 1e4)
+    prediction, draw = model.predict(), model.simulate(0)
+    weak = AttentionPooling(200, 800, 800, Prefix(100, 30), 0.3, alignment * 100, 100.0).predict()
+    assert prediction.overlap == pytest.approx(1, abs=1e-8)
+    assert draw.overlap == pytest.approx(1, abs=1e-8)
+    assert prediction.outlier / 1e8 == pytest.approx(weak.outlier / 1e4, rel=1e-3)
+    assert prediction.outlier == pytest.approx(draw.top_eigenvalue, rel=0.1)
+
+
+def test_where_all_positions_agree_a_class_without_weight_is_refused():
+    with pytest.raises(
+        ValueError, match=r"query_norm.* = 18.9 is too large .* attention sees one class alone"
+    ):
+        AttentionPooling(200, 5000, 100, Prefix(20, 20), 0.0870602, 1.0, 216.686).predict(condensed=True)
+    assert AttentionPooling(200, 5000, 100, Prefix(20, 20), 0.01, 1.0, 50.0).predict().overlap > 0
+    with pytest.raises(CondensedError, match="factors of all tokens of the bulk underflow; lower query_norm"):
+        AttentionPooling(200, 100, 800, Prefix(400, 200), 1.12, 0.934, 1204.8).predict()
 
 
 def test_refused_scores_queries_and_tables():

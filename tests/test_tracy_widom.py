@@ -89,7 +89,8 @@ def test_ends_and_shapes():
     np.testing.assert_array_equal(LAW.sf([-np.inf, np.inf]), [1, 0])
     np.testing.assert_array_equal(LAW.ppf([0.0, 1.0]), [-np.inf, np.inf])
     np.testing.assert_array_equal(LAW.isf([0.0, 1.0]), [np.inf, -np.inf])
-    assert np.isnan(LAW.cdf(np.nan))
+    for function in (LAW.cdf, LAW.sf):
+        np.testing.assert_array_equal(function([np.nan, 0.0]), [np.nan, function(0.0)])
     assert LAW.sf(np.zeros((2, 3))).shape == (2, 3)
     assert np.ndim(LAW.sf(0.0)) == 0
     assert LAW.sf(200.0) == 0

@@ -17,21 +17,22 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from resolvent.arguments import number
 from resolvent.sources import ColumnError, DamagedError, Shard, Source, open_source
-from resolvent.sources.arrays import Mapped
-from resolvent.sources.shards import digest
+from resolvent.sources.arrays import Mapped, size_of
+from resolvent.sources.shards import WHOLE, digest
 from resolvent.token_moments import TokenMoments, read_arrays, write_arrays
 from resolvent.token_sequences import Panels, SequenceError
 from resolvent.workers import GoneError, in_joblib, on_dask
 
 __all__ = ["Accumulated", "accumulate"]
 
-Outcome = TokenMoments | ValueError
+Outcome = TokenMoments | Exception
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +89,14 @@ def accumulate(
         Run shards on a Dask cluster, which must see the files.
     checkpoint : path, optional
         A ``.npz`` file to keep what is merged in, and to go on from; removed at the end. Of an iterator, which must
-        begin anew, the batches that are in are read and dropped.
+        begin anew, the batches that are in are read and dropped. Of another table or source it is refused: see Notes.
     every : float, default 30
         Seconds between writes of it; an error or Ctrl-C writes it too.
     timeout : float, default 300
         Seconds that a cluster may be without workers, and that joblib waits for a shard before it is done again.
     skip_damaged : bool, default False
-        Leave out, list and warn of shards that cannot be read. A shard is in as a whole or not at all.
+        Leave out, list and warn of shards that cannot be read (damaged or gone: see `resolvent.sources.open_source`).
+        A shard is in as a whole or not at all.
     progress : bool, default False
         Show a progress bar.
     options
@@ -115,6 +117,12 @@ def accumulate(
     -----
     Shards are computed on one BLAS thread (with threadpoolctl, which scikit-learn brings), since the last bits of a
     product depend on their number: use `n_jobs` for more cores.
+
+    A checkpoint knows its table, and the sequences that are in it, by all their bytes: of what is in memory, batches of
+    streams, and arrays in files (``.npy``, memory-mapped, zarr) and Hugging Face datasets of up to 4 GiB together. They
+    are read once more for that, at one to two GB/s, and again to go on. Larger ones are known by size and time of change
+    of their files and by samples (zarr by the first row of each shard), Parquet and Arrow files by size and time alone:
+    copies must keep the time. Of an ``IterableDataset`` of several shards only the names of the columns are known.
 
     Examples
     --------
@@ -167,10 +175,7 @@ class _Pass:
         if self.path is not None and not self.path.parent.is_dir():
             raise ValueError(f"checkpoint must be in a folder that exists, got {str(path)!r}")
         self.now, self.begun, self.written = _Now(Accumulated(moments)), moments.count, time.monotonic()
-        self.settings = {
-            "moments": digest([np.atleast_1d(value) for value in moments.state().values()]),
-            "table": "none" if table is None else _digest_of(table),
-        }
+        self.settings = {} if path is None else {"moments": _digest_of(moments), "table": _stamp_of(table)}
 
     def left(self) -> Iterator[Shard]:
         """The shards that are not merged yet; the checkpoint is read and compared here."""
@@ -303,7 +308,14 @@ class _Work:
         with _one_thread():
             try:
                 return self._count(shard, _opened(self.table if table is None else table))
-            except ValueError as error:  # as a value: it must wait for its turn, and never be tried again
+            except (MemoryError, OSError):  # of this worker perhaps: another may try
+                raise
+            except Exception as error:  # as a value: it must wait for its turn, and never be tried again
+                if not isinstance(error, ValueError):  # where it was raised does not travel
+                    at = extract_tb(error.__traceback__)[-1]
+                    error.add_note(
+                        f"{shard.name}, sequences from {shard.first}: raised in {at.filename}:{at.lineno}"
+                    )
                 return error
 
     def _count(self, shard: Shard, table: Any) -> TokenMoments:
@@ -352,8 +364,14 @@ def _opened(table: Any) -> Any:
     return table
 
 
-def _digest_of(table: Any) -> str:
-    return digest(_opened(table).rows)
+def _digest_of(moments: TokenMoments) -> str:
+    return digest([np.atleast_1d(value) for value in moments.state().values()])
+
+
+def _stamp_of(table: Any) -> str:
+    if isinstance(table, Mapped):
+        return table.stamp(_opened(table).rows, size_of(table) <= WHOLE)
+    return "none" if table is None else digest(table.rows)
 
 
 @cache

@@ -184,7 +184,7 @@ class ErrorBars:
         Returns
         -------
         float or array
-            In [0, 1], accurate down to 1e-290.
+            In [0, 1], accurate down to 1e-290; NaN for NaN, as SciPy's distributions have it.
         """
         from scipy.special import ndtr
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resolvent.arguments import natural, number, one_of, seed_number
-from resolvent.downstream.convex import ClassifierPrediction, convex_limit
+from resolvent.downstream.convex import LARGEST, ClassifierPrediction, convex_limit
 from resolvent.models.claims import Claim
 from resolvent.models.pooled import PooledSequences
 from resolvent.pooling import pool
@@ -50,14 +50,14 @@ class PooledClassifier:
     sequences : PooledSequences
         Centred; its positions must have a label: `Prefix` or `SingleFactor`.
     regularisation : float
-        Penalty > 0.
+        Penalty > 0, at most 1e100.
     loss : {"logistic", "square"}
         See `convex_limit`.
 
     Raises
     ------
     ValueError
-        If the positions have no label or `regularisation` is not positive.
+        If the positions have no label or `regularisation` is out of range.
 
     Examples
     --------
@@ -81,7 +81,10 @@ class PooledClassifier:
         if not self.sequences.centred:
             raise ValueError("sequences must have centred=True: the classifier centres its features")
         one_of("loss", self.loss, tuple(LOSSES))
-        object.__setattr__(self, "regularisation", number("regularisation", self.regularisation, above=0))
+        penalty = number("regularisation", self.regularisation, above=0)
+        if penalty > LARGEST:
+            raise ValueError(f"regularisation must be > 0 and at most {LARGEST:g}, got {penalty!r}")
+        object.__setattr__(self, "regularisation", penalty)
 
     def predict(self) -> ClassifierPrediction:
         """The proportional limit, see `convex_limit`."""

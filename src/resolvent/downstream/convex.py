@@ -20,6 +20,7 @@ from resolvent.spikes import TABLES
 __all__ = ["ClassifierPrediction", "convex_limit"]
 
 SIGN_NODES, NORMAL_NODES = 24, 160
+LARGEST = 1e100  # penalty: squared norms of the classifier are numbers yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ def convex_limit(
     loadings : array, shape (T,) or (J, T)
         The positions' correlations with the label; several rows are drawn anew for every sequence.
     regularisation : float or array
-        Penalty > 0.
+        Penalty > 0, at most 1e100. Strong ones leave the mean difference of the classes as direction.
     loss : {"logistic", "square"}
         log(1 + exp(−yu)), or (u − y)²/2, which is ridge regression.
     probabilities : array, shape (J,), optional
@@ -112,8 +113,11 @@ def convex_limit(
     names = "signal delta gamma weights loadings regularisation"
     xp, s, d, g, w, c, lam = arrays(signal, delta, gamma, weights, loadings, regularisation, names=names)
     require("signal", signal, np.isfinite(s) & (s >= 0), "finite and >= 0")
-    for name, value in (("delta", d), ("gamma", g), ("regularisation", lam)):
+    for name, value in (("delta", d), ("gamma", g)):
         require(name, value, np.isfinite(value) & (value > 0), "positive and finite")
+    require(
+        "regularisation", regularisation, (lam > 0) & (lam <= LARGEST), f"positive and at most {LARGEST:g}"
+    )
     if w.ndim != 1 or c.ndim not in (1, 2) or c.shape[-1] != w.size:
         raise ValueError(
             f"loadings must have shape ({w.size},) or (J, {w.size}) to match weights, got {c.shape} and {w.shape}"
@@ -182,10 +186,15 @@ def _compressed(nodes: np.ndarray, share: np.ndarray, n: int) -> tuple[np.ndarra
     return values, vectors[0] ** 2 * share.sum()
 
 
-class _Equations:
-    """The three equations of many settings at once, in x = (log V, mu, log sigma), with their Jacobian.
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -x))
 
-    (1+p)(1+delta p) = lambda V/(gamma kappa), and with u = prox(mu B + sigma Z), s = −E l'B, tau = E l'²:
+
+class _Equations:
+    """The three equations of many settings at once, in x = (logit t, mu, log sigma), with their Jacobian.
+
+    t = lambda V/(gamma kappa) lies in (0, 1), near 1 for strong penalties, where log V would not tell how near.
+    (1+p)(1+delta p) = t, and with u = prox(mu B + sigma Z), s = −E l'B, tau = E l'²:
     E l''/(1 + V l'') = −gamma p/V,  mu = s ‖m‖² V/(gamma kappa (1+delta p)),
     sigma² = V² [s²‖m‖²/(gamma² kappa) + tau (1+delta+2 delta p)/gamma] / (1 − delta p²).
     """
@@ -209,14 +218,15 @@ class _Equations:
         self.u = np.zeros((power.size, self.B.size))  # last proximal maps, where the next search starts
         self.warm = np.zeros(power.size, dtype=bool)
 
-    def p(self, log_V: np.ndarray, penalty: np.ndarray, i: Any) -> np.ndarray:
-        """Root in (−min(1, 1/delta), 0) of (1+p)(1+delta p) = lambda V/(gamma kappa)."""
-        d, t = self.delta[i], penalty * np.exp(log_V) / (self.gamma[i] * self.kappa)
-        return -2 * (1 - t) / (1 + d + np.sqrt((1 - d) ** 2 + 4 * d * t))
+    def at_logit(self, x: np.ndarray, penalty: np.ndarray, i: Any) -> tuple[np.ndarray, np.ndarray]:
+        """V, and the root in (−min(1, 1/delta), 0) of (1+p)(1+delta p) = t."""
+        d, t, rest = self.delta[i], _logistic(x[:, 0]), _logistic(-x[:, 0])
+        p = -2 * rest / (1 + d + np.sqrt((1 - d) ** 2 + 4 * d * t))
+        return t * (self.gamma[i] * self.kappa / penalty), p
 
-    def prox(self, x: np.ndarray, i: Any) -> np.ndarray:
+    def prox(self, x: np.ndarray, V: np.ndarray, i: Any) -> np.ndarray:
         """Scores of training samples, (m, nodes)."""
-        V, v = np.exp(x[:, :1]), x[:, 1:2] * self.B + np.exp(x[:, 2:]) * self.Z
+        V, v = V[:, None], x[:, 1:2] * self.B + np.exp(x[:, 2:]) * self.Z
         start = np.where(self.warm[i][:, None], self.u[i], v + V * self.loss.at_zero)
         self.u[i] = self.loss.prox(np.ones_like(v), v, V * np.ones_like(v), start)
         self.warm[i] = True
@@ -225,9 +235,8 @@ class _Equations:
     def at(self, x: np.ndarray, penalty: np.ndarray, i: Any) -> tuple[np.ndarray, np.ndarray]:
         """Residuals (m, 3) of the settings i and their Jacobian (m, 3, 3)."""
         d, g, M, weight = self.delta[i], self.gamma[i], self.power[i], self.weight
-        V, sigma = np.exp(x[:, 0]), np.exp(x[:, 2])
-        p = self.p(x[:, 0], penalty, i)
-        u, one = self.prox(x, i), np.ones(self.B.size)
+        (V, p), sigma = self.at_logit(x, penalty, i), np.exp(x[:, 2])
+        u, one = self.prox(x, V, i), np.ones(self.B.size)
         slope, curve, bend = (f(one, u) for f in (self.loss.first, self.loss.second, self.loss.third))
         o = 1 / (1 + V[:, None] * curve)
         moves = (-V[:, None] * slope * o, self.B * o, sigma[:, None] * self.Z * o)
@@ -236,8 +245,7 @@ class _Equations:
         dchi[:, 0] -= V * ((curve * o) ** 2 @ weight)
         ds = np.stack([-(curve * self.B * move) @ weight for move in moves], axis=1)
         dtau = np.stack([2 * (slope * curve * move) @ weight for move in moves], axis=1)
-        t = penalty * V / (g * self.kappa)
-        dp = t / (1 + d + 2 * d * p)  # along log V
+        dp = _logistic(x[:, 0]) / (1 + d + 2 * d * p)  # along log V
         pull = M * V / (g * self.kappa * (1 + d * p))
         size = pull * np.sqrt(tau) * np.abs(self.B).max() + 1e-300
         own = s**2 * M / (g**2 * self.kappa) + tau * (1 + d + 2 * d * p) / g
@@ -255,6 +263,7 @@ class _Equations:
         jacobian[:, 2] = -(weigh[:, :1] * ds + weigh[:, 1:] * dtau) / own[:, None]
         jacobian[:, 2, 0] -= 2 + (2 * d * dp * tau / g) / own + 2 * d * p * dp / (1 - d * p**2)
         jacobian[:, 2, 2] += 2
+        jacobian[:, :, 0] *= _logistic(-x[:, :1])  # from log V to logit t
         return residual, jacobian
 
     def newton(self, x: np.ndarray, penalty: np.ndarray, i: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -273,9 +282,6 @@ class _Equations:
                 break
             step *= np.minimum(1.0, 1.5 / np.abs(step[:, [0, 2]]).max(axis=1))[:, None]
             trial = x[live] - damping[live][:, None] * step
-            # V stays where the root p exists
-            roof = np.log(self.gamma[i[live]] * self.kappa / penalty[live])
-            trial[:, 0] = np.where(trial[:, 0] < roof, trial[:, 0], (x[live, 0] + roof) / 2)
             found, slopes = self.at(trial, penalty[live], i[live])
             now = np.abs(found).max(axis=1)
             better = np.isfinite(found).all(axis=1) & (now < size[live])
@@ -290,26 +296,28 @@ class _Equations:
         """Roots (m, 3) at the wanted penalties, followed from strong ones where they are explicit."""
         now = np.maximum(penalty, 4 * (self.kappa * (1 + self.gamma) + self.power))
         zero, one = np.zeros(1), np.ones(1)
-        curve, push = float(self.loss.second(one, zero)[0]), self.loss.at_zero
-        V = self.gamma * self.kappa / (now + curve * self.kappa * (1 + self.gamma))
+        curve, push = self.loss.second(one, zero) * self.kappa * (1 + self.gamma), self.loss.at_zero
+        V = self.gamma * self.kappa / (now + curve)
         a = float(self.share_mean())
         mu = push * a * self.power * V / (self.gamma * self.kappa)
         sigma = V * push * np.sqrt(a**2 * self.power / self.kappa / self.gamma**2 + 1 / self.gamma)
-        x = np.stack([np.log(V), mu, np.log(sigma)], axis=1)
+        x = np.stack([np.log(now / curve), mu, np.log(sigma)], axis=1)
         every = np.arange(now.size)
         x, good = self.newton(x, now, every)
         factor = np.full(now.size, 8.0)
         while good.all() and (now > penalty).any() and factor.min() > 1.01:
             i = np.flatnonzero(now > penalty)
             nearer = np.maximum(now[i] / factor[i], penalty[i])
-            moved, reached = self.newton(x[i], nearer, i)
+            start, share = x[i], nearer / now[i]
+            start[:, 0] += np.log(share) - np.log1p((1 - share) * np.exp(start[:, 0]))  # at the same V
+            moved, reached = self.newton(start, nearer, i)
             x[i[reached]], now[i[reached]] = moved[reached], nearer[reached]
             factor[i] = np.where(reached, np.minimum(factor[i] * 1.3, 8.0), np.sqrt(factor[i]))
         if not good.all() or (now > penalty).any():
             worst = int(np.argmax(now / penalty))
             raise RuntimeError(
                 f"the classifier's equations were not solved: led to penalty {now[worst]:.3g} on the way to "
-                f"{penalty[worst]:.3g}, at (log V, mu, log sigma) = {x[worst].tolist()}"
+                f"{penalty[worst]:.3g}, at (logit t, mu, log sigma) = {x[worst].tolist()}"
             )
         return x
 
@@ -321,8 +329,8 @@ class _Equations:
         """Losses and norm at the roots."""
         every = np.arange(len(x))
         d, g, M, one = self.delta, self.gamma, self.power, np.ones(self.B.size)
-        V, p = np.exp(x[:, 0]), self.p(x[:, 0], penalty, every)
-        u = self.prox(x, every)
+        V, p = self.at_logit(x, penalty, every)
+        u = self.prox(x, V, every)
         slope = self.loss.first(one, u)
         s, tau = -(slope * self.B) @ self.weight, slope**2 @ self.weight
         # ‖b‖² = s² f_2/chi² + tau (df_1 − df_2)/(lambda' chi²), all in p

@@ -70,9 +70,9 @@ class PositionalPooling(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Of the generalised methods, in units of the noise's mean diagonal; "cv" tries 0.1, 0.3 and 1 where there are
         labels, and takes 1 where there are none.
     gate : "auto" or bool, default "auto"
-        Refuse weights of "perron" and "alternating" whose signs cancel (signed mass below 0.7). "auto" does so with a
-        table only: on contextual embeddings the gate is blind, and it is never applied to the generalised methods,
-        whose negative weights are right.
+        Refuse weights of "perron", "excess" and "alternating" whose signs cancel (signed mass below 0.7). "auto" does so
+        with a table only: on contextual embeddings the gate is blind, and it is never applied to the generalised
+        methods, whose negative weights are right.
     validate : bool, default True
         With labels, keep the learned weights only if they beat mean pooling in cross-validation by more than one
         (corrected) standard error of balanced accuracy. The one gate that was found reliable, and a lenient one: weights

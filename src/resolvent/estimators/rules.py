@@ -42,7 +42,7 @@ class Rule:
     ridge : float
         Of the generalised methods.
     least_mass : float
-        Smallest signed mass of "perron" and "alternating" that is accepted; 0 accepts any.
+        Smallest signed mass of "perron", "excess" and "alternating" that is accepted; 0 accepts any.
     null : array, shape (T, T), optional
         Positional Gram matrix of the null, for the excess methods.
 
@@ -77,7 +77,7 @@ class Rule:
             return weighting.spectral(K, least_mass=self.least_mass)
         assert self.null is not None
         if self.method == "excess":
-            return weighting.spectral(K - self.null, least_mass=0.0)
+            return weighting.spectral(K - self.null, least_mass=self.least_mass)
         return self._generalised(K - self.null, self.null)
 
     def _alternating(self, data: Any) -> tuple[np.ndarray, str]:

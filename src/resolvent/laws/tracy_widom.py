@@ -52,11 +52,11 @@ class TracyWidom:
     """
 
     def cdf(self, s: Any) -> Any:
-        """Probability of values <= `s`."""
+        """Probability of values <= `s`; NaN for NaN, as SciPy's distributions have it."""
         return self._apply(np.exp, s, 0.0, 1.0)
 
     def sf(self, s: Any) -> Any:
-        """Probability of values > `s`, accurate in relative terms."""
+        """Probability of values > `s`, accurate in relative terms; NaN for NaN."""
         return self._apply(lambda log: -np.expm1(log), s, 1.0, 0.0)
 
     def ppf(self, u: Any) -> Any:

@@ -31,7 +31,9 @@ from resolvent.tables import draw_noise, draw_tokens, token_signs
 
 __all__ = ["AttentionPooling", "AttentionPrediction", "AttentionSimulation"]
 
+LARGEST = 1e4  # ‖mu‖: the equations hold its square beside unit noise, and overlaps are one to 1e-8 there
 SHOWN = 4  # eigenvectors of a draw that are looked at
+ONE_CLASS = 1e-8  # of the weights that the class which attention favours less must keep in its own sequences
 SHARE = 0.1  # largest share of a sequence's weight that one token may hold
 POLE = 2 / 3  # largest y Ω₀ of the heaviest token at the signal's outlier; tables scatter it by a quarter
 OUTLIER_ALLOWANCE = 3.0  # c of `claims`: docs/theory/attention_query.md, section 9
@@ -139,7 +141,7 @@ class AttentionPooling(TableSizes):
     query_alignment : float
         Cosine between q and mu.
     signal : float
-        ‖mu‖ >= 0.
+        ‖mu‖ in [0, 1e4], in units of the noise.
     score : {"softmax", "cosh"} or callable
         F: exp; cosh, which is two opposite queries summed before normalising; or any positive function of an array.
     centred : bool, default True
@@ -184,6 +186,11 @@ class AttentionPooling(TableSizes):
         object.__setattr__(self, "query_norm", number("query_norm", self.query_norm, least=0))
         object.__setattr__(self, "signal", number("signal", self.signal, least=0))
         object.__setattr__(self, "query_alignment", number("query_alignment", self.query_alignment))
+        if self.signal > LARGEST:
+            raise ValueError(
+                f"signal must be between 0 and {LARGEST:g} (units of the noise; all overlaps are at their ends long before), "
+                f"got {self.signal:g}"
+            )
         if abs(self.query_alignment) > 1:
             raise ValueError(f"query_alignment must be a cosine in [-1, 1], got {self.query_alignment}")
         attention_factors(np.zeros(1), self.score)
@@ -212,19 +219,28 @@ class AttentionPooling(TableSizes):
 
         Raises
         ------
+        ValueError
+            If positions all agree with the label and attention sees but one class, so that nothing is left to see of
+            the other class's sequences.
         CondensedError
             If one token holds more than a tenth of a sequence's weight, if the heaviest token's own outlier is not
             well below the signal's (y Ω₀ of the token above 2/3), or if tokens have taken the signal's outlier.
         """
         length = self.positions.length
         types = self.types if seed is None else self._table_types(seed_number(seed))
+        composition = Composition.of(self.positions.loadings)
+        if not 1 - composition.theta * abs(types.balance) > ONE_CLASS:
+            raise ValueError(
+                f"query_norm·signal·|query_alignment| = {self.query_norm * self.signal * abs(self.query_alignment):.3g} "
+                "is too large where all positions agree with the label: attention sees one class alone; lower query_norm"
+            )
         share = min(
             float(types.factors.max()) / length, 1.0
         )  # beyond the theory the mean factor loses its sense
         if share > SHARE and not condensed:
             raise self._condensed(f"one token holds {share:.2g} of a sequence's weight, more than {SHARE:g}")
         try:
-            bulk = AttentionBulk(types, Composition.of(self.positions.loadings), self.delta, self.gamma)
+            bulk = AttentionBulk(types, composition, self.delta, self.gamma)
             bulk = bulk.without_outlying_tokens()
             outliers = self._outliers(bulk)
         except (RuntimeError, np.linalg.LinAlgError) as error:

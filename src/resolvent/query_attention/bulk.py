@@ -247,9 +247,12 @@ class AttentionBulk:
         """Ever closer points on either side of y_c; the map may not reach the second (NaN)."""
         low, rho = 0.0, np.ones(2)
         weights = self.mixing.sum(axis=0)
-        high = 1 / max(
+        most = max(
             weight * square.max(initial=0.0) for (square, _), weight in zip(self._parts, weights, strict=True)
         )
+        if not most > 0:
+            raise CondensedError("the factors of all tokens of the bulk underflow; lower query_norm")
+        high = 1 / most
         for _ in range(5):
             grid = np.linspace(low, high, 18)[1:]
             point = self.at(grid, np.tile(rho, (grid.size, 1)))

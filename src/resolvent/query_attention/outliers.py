@@ -18,6 +18,7 @@ __all__ = ["Outlier", "OutlierProblem"]
 
 GRID, ROUNDS = 32, 60
 LOOKED_AT = 2  # tokens whose share is followed even where they are no outliers
+VANISHES = 1e-12  # of the sum of magnitudes, for a squared norm
 NEAR = 1e-5  # relative distance from a pole at which its residue is taken
 
 
@@ -259,6 +260,10 @@ class OutlierProblem:
         for name, f in (("mode", self.mode), ("mean", np.array([1.0, 0.0, 0.0, 0.0]))):
             moments = self._moments[2:, 2:]
             norm = float(((self._moments[:2, 2:] @ f) ** 2).sum() + bulk.delta * f @ moments @ f)
+            terms = abs(self._moments[:2, 2:]) @ abs(f), abs(f) @ abs(moments) @ abs(f)
+            if norm <= VANISHES * float((terms[0] ** 2).sum() + bulk.delta * terms[1]):
+                out[name] = 0 * y  # attention sees one class alone, and M is zero up to rounding
+                continue
             c = seen @ (dressed @ f)[..., None]
             own = y * np.einsum("a,mab,mb->m", f, gram[:, 2:, 2:], dressed @ f)
             out[name] = (own + (c.swapaxes(1, 2) @ inverse @ c)[:, 0, 0]) / norm

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from resolvent.sources.shards import BATCH, NUMBERS, Shard, Source, digest
+from resolvent.sources.shards import BATCH, NUMBERS, WHOLE, Shard, Source, digest, file_stamp
 
-__all__ = ["Mapped", "of_arrays"]
+__all__ = ["Mapped", "of_arrays", "size_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,10 @@ class Mapped:
             self.path, self.dtype, "r", self.offset + first * step, (last - first, *self.shape[1:])
         )
 
+    def stamp(self, values: np.ndarray, whole: bool) -> str:
+        """A digest of values from here: of all of them, else of some with the file's size and time."""
+        return digest(values) if whole else f"{file_stamp(self.path)} {digest(values, whole=False)}"
+
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
@@ -50,13 +54,14 @@ class _Rows:
     arrays: tuple[Any, Any, Any]  # X, mask, labels
     first: int
     count: int
+    whole: bool  # to be described by all their bytes, where they are not in memory
 
     @classmethod
-    def cut(cls, arrays: tuple[Any, Any, Any], first: int, count: int) -> _Rows:
+    def cut(cls, arrays: tuple[Any, Any, Any], first: int, count: int, whole: bool) -> _Rows:
         if all(x is None or isinstance(x, np.ndarray | list) for x in arrays):
             held = tuple(None if x is None else x[first : first + count] for x in arrays)
-            return cls(held, 0, count)  # type: ignore[arg-type]
-        return cls(arrays, first, count)
+            return cls(held, 0, count, whole)  # type: ignore[arg-type]
+        return cls(arrays, first, count, whole)
 
     def read(self, size: int) -> Iterator[tuple[Any, Any, Any]]:
         for i in range(self.first, self.first + self.count, size):
@@ -72,14 +77,23 @@ class _Rows:
         return " ".join(self._described(x) for x in self.arrays if x is not None)
 
     def _described(self, x: Any) -> str:
+        rows = slice(self.first, self.first + self.count)
         if isinstance(x, Mapped):
-            return f"{Path(x.path).name} {x.dtype} {x.offset} {x.shape[1:]} {digest(x[self.first : self.first + 1])}"
+            return f"{Path(x.path).name} {x.dtype} {x.offset} {x.stamp(x[rows], self.whole)}"
         if isinstance(x, np.ndarray | list):
-            return digest(x[self.first : self.first + self.count])
-        return f"{getattr(x, 'dtype', '')} {tuple(x.shape[1:])} {self.first}"
+            return digest(x[rows])
+        rows = rows if self.whole else slice(self.first, self.first + 1)
+        return f"{getattr(x, 'dtype', '')} {self.first} {digest(np.asarray(x[rows]))}"
 
 
-def of_arrays(name: str, X: Any, mask: Any, labels: Any, size: int | None, part: int | None) -> Source:
+def size_of(x: Any) -> int:
+    """Bytes of an array that need not be in memory."""
+    return int(np.prod(x.shape, dtype=np.int64)) * getattr(x.dtype, "itemsize", 8)
+
+
+def of_arrays(
+    name: str, X: Any, mask: Any, labels: Any, size: int | None, part: int | None, whole: bool | None = None
+) -> Source:
     ragged = isinstance(X, list)
     if not ragged and len(X.shape) < 2:
         raise ValueError(f"{name} must be of shape (n, L) or (n, L, d), got {tuple(X.shape)}")
@@ -98,8 +112,10 @@ def of_arrays(name: str, X: Any, mask: Any, labels: Any, size: int | None, part:
         whole = (shards or chunks)[0]
         part = -(-max(part, size) // whole) * whole
     arrays = (Mapped.of(X), Mapped.of(mask), labels)
+    if whole is None:
+        whole = sum(size_of(x) for x in (X, mask) if hasattr(x, "dtype")) <= WHOLE
     shards = [
-        Shard(name, a, min(part, n - a), _Rows.cut(arrays, a, min(part, n - a)), size)
+        Shard(name, a, min(part, n - a), _Rows.cut(arrays, a, min(part, n - a), whole), size)
         for a in range(0, n, part)
     ]
     return Source(name, shards, n)

@@ -189,6 +189,7 @@ class _Groups:
 
     path: Path
     bytes: int
+    changed: int
     first: int
     last: int
     columns: Columns
@@ -200,17 +201,18 @@ class _Groups:
 
     @property
     def description(self) -> str:
-        return f"{self.path.name} {self.bytes} {self.first} {self.last} {self.columns}"
+        return f"{self.path.name} {self.bytes} {self.changed} {self.first} {self.last} {self.columns}"
 
 
 def plan(path: Path, columns: Columns, size: int) -> Iterator[tuple[int, int, _Groups]]:
     """(first row, rows, where) of parts of a Parquet or Arrow file of about `size` rows."""
     counts = _parquet_rows(path, columns) if path.suffix == ".parquet" else _arrow_rows(path, columns)
+    file = path.stat()
     begin = first = rows = 0
     for i, count in enumerate(counts):
         rows += count
         if rows and (rows >= size or i + 1 == len(counts)):
-            yield first, rows, _Groups(path, path.stat().st_size, begin, i + 1, columns)
+            yield first, rows, _Groups(path, file.st_size, file.st_mtime_ns, begin, i + 1, columns)
             begin, first, rows = i + 1, first + rows, 0
 
 

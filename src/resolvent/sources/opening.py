@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ import numpy as np
 from resolvent.arguments import natural
 from resolvent.sources.arrays import of_arrays
 from resolvent.sources.columns import ColumnError, Columns, plan, sequences
-from resolvent.sources.shards import BATCH, Batch, DamagedError, Shard, Source, digest
+from resolvent.sources.shards import (
+    BATCH,
+    WHOLE,
+    Batch,
+    DamagedError,
+    Shard,
+    Source,
+    digest,
+    file_stamp,
+    unreadable,
+)
 from resolvent.sources.streams import Stream
 
 __all__ = ["batches", "open_source"]
@@ -61,7 +72,8 @@ def open_source(
     shard_size : int, optional
         Sequences a shard, about; by default four batches.
     skip_damaged : bool, default False
-        Leave out files that cannot be opened, and list them in ``skipped``.
+        Leave out files that are damaged or gone, and list them in ``skipped``. A missing package, too little memory
+        or an error in a program is raised as it is.
 
     Returns
     -------
@@ -117,9 +129,11 @@ def _files(
     given: list[str | Path], columns: Columns, size: int | None, part: int | None, skip: bool
 ) -> Source:
     shards, skipped = list[Shard](), list[str]()
-    for path in _expanded(given):
+    paths = _expanded(given)
+    whole = sum(path.stat().st_size for path in paths if path.suffix == ".npy") <= WHOLE
+    for path in paths:
         try:
-            shards += _file(path, columns, size, part)
+            shards += _file(path, columns, size, part, whole)
         except DamagedError as error:
             if not skip:
                 raise
@@ -150,22 +164,30 @@ def _is_zarr(path: Path) -> bool:
     return (path / "zarr.json").is_file() or (path / ".zarray").is_file()
 
 
-def _file(path: Path, columns: Columns, size: int | None, part: int | None) -> list[Shard]:
+def _file(path: Path, columns: Columns, size: int | None, part: int | None, whole: bool) -> list[Shard]:
     name = repr(str(path))
     try:
         if path.suffix == ".npy":
-            array = np.lib.format.open_memmap(path, mode="r")
-            return list(of_arrays(name, array, None, None, size, part).split())
+            return list(of_arrays(name, _npy(path), None, None, size, part, whole).split())
         if path.is_dir():
             import zarr
 
             return list(of_arrays(name, zarr.open_array(str(path), mode="r"), None, None, size, part).split())
         rows = part or 4 * (size or BATCH)
         return [Shard(name, a, n, groups, size or BATCH) for a, n, groups in plan(path, columns, rows)]
-    except (ImportError, ColumnError):
+    except ColumnError:
         raise
-    except Exception as error:  # whatever a damaged file makes a reader raise
+    except Exception as error:
+        if not unreadable(error):
+            raise
         raise DamagedError(f"{name} cannot be read: {error}") from error
+
+
+def _npy(path: Path) -> np.memmap:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (TokenError, TypeError) as error:  # of a damaged header, which is parsed as Python
+        raise ValueError(f"no header: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +196,7 @@ class _Hugging:
 
     data: Any
     columns: Columns
+    whole: bool = False  # to be described by all tokens
 
     def read(self, size: int) -> Iterator[tuple[Any, Any, Any]]:
         for table in self.data.with_format("arrow").iter(size):
@@ -184,8 +207,11 @@ class _Hugging:
     def description(self) -> str:
         if not hasattr(self.data, "__len__"):
             return f"shard of {self.data.column_names}"
-        table = self.data.with_format("arrow")[:1]
-        return f"{len(self.data)} {digest(sequences(table, self.columns)[0])}"
+        n = len(self.data)
+        rows = range(n) if self.whole else range(0, n, -(-n // 64))
+        files = [] if self.whole else [file_stamp(one["filename"]) for one in self.data.cache_files]
+        parts = sequences(self.data.select(rows).with_format("arrow")[:], self.columns)
+        return " ".join([f"{n}", *files, *(digest(x) for x in parts if x is not None)])
 
 
 def _hugging(data: Any, columns: Columns, size: int, part: int | None) -> Source:
@@ -194,13 +220,14 @@ def _hugging(data: Any, columns: Columns, size: int, part: int | None) -> Source
     if hasattr(data, "__len__"):
         n, part = len(data), part or 4 * size
         columns.of(data.features.arrow_schema)
+        whole = not data.cache_files or data.data.nbytes <= WHOLE
         data = data.select_columns(columns.select(data.features.arrow_schema))
         shards = [
             Shard(
                 "source",
                 a,
                 min(part, n - a),
-                _Hugging(data.select(range(a, min(a + part, n))), columns),
+                _Hugging(data.select(range(a, min(a + part, n))), columns, whole),
                 size,
             )
             for a in range(0, n, part)
