@@ -176,6 +176,7 @@ def figure(
             "yaxis": {**axis, "title": {"text": y}, **axes.get("yaxis", {})},
             "bargap": 0,
             "hovermode": "closest",
+            "dragmode": False,  # else a finger on a figure cannot scroll the page
         },
     }
 
@@ -199,23 +200,30 @@ def _sent(value: Any) -> Any:
 def table_text(figures: Mapping[str, dict[str, Any]]) -> str:
     """All curves, points, bars and maps as one table, comma-separated, one row a point.
 
+    The names are those of the axes; all quantities are without unit.
+
     Examples
     --------
-    >>> print(table_text({"a": figure([line([1, 2], [3, 4], "theory", colour="k")], "x", "y")}))
-    figure,curve,x,y,z
-    a,theory,1.0,3.0,
-    a,theory,2.0,4.0,
+    >>> print(table_text({"a": figure([line([1, 2], [3, 4], "theory", colour="k")], "signal", "risk")}))
+    figure,curve,x_name,x,y_name,y,z_name,z
+    a,theory,signal,1.0,risk,3.0,,
+    a,theory,signal,2.0,risk,4.0,,
     <BLANKLINE>
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["figure", "curve", "x", "y", "z"])
+    writer.writerow(["figure", "curve", "x_name", "x", "y_name", "y", "z_name", "z"])
     for name, drawn in figures.items():
+        over, up = (drawn["layout"][axis]["title"]["text"] for axis in ("xaxis", "yaxis"))
         for trace in drawn["data"]:
             x, y = trace["x"].tolist(), trace["y"].tolist()
             if "z" in trace:
-                rows = [(b, a, v) for a, row in zip(y, trace["z"].tolist()) for b, v in zip(x, row)]
+                rows = [
+                    (over, b, up, a, trace["name"], v)
+                    for a, row in zip(y, trace["z"].tolist())
+                    for b, v in zip(x, row)
+                ]
             else:
-                rows = [(a, b, "") for a, b in zip(x, y)]
+                rows = [(over, a, up, b, "", "") for a, b in zip(x, y)]
             writer.writerows([name, trace["name"], *row] for row in rows)
     return out.getvalue()

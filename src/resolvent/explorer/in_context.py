@@ -16,18 +16,19 @@ __all__ = ["IN_CONTEXT"]
 
 TASKS = ("drifting", "retrieved", "aligned")
 PREDICTORS = ("zero", "attention", "h3", "per_channel")
+WIDTHS = {"h3": 5}  # where per channel gains nothing its curve lies on this one: both are seen
 DASHES = {"zero": "dot", "attention": "solid", "h3": "dash", "per_channel": "dashdot"}
 TINTS = {**COLOURS, "zero": COLOURS["grey"]}
 LABELS = {"zero": "zero", "attention": "attention", "h3": "H3", "per_channel": "per channel"}
 PROMPTS = 5_000
 
-LEVELS = (0.01, 0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
+LEVELS = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0)
 
 CONTROLS = (
     Control("tasks", "tasks", "drifting", choices=TASKS),
     Control("dimension", "dimension d", 5, 1, 20, 1),
     Control("length", "examples n in the prompt", 20, 1, 60, 1),
-    Control("correlation", "correlation: drift ρ, or a of query or task", 0.8, 0.01, 1.0, 0.01),
+    Control("correlation", "correlation: drift ρ, or a of query or task", 0.8, 0.0, 1.0, 0.01),
     Control("noise", "variance of the label noise", 0.1, 0.0, 2.0, 0.05),
     Control("seed", "seed of the simulation", 0, 0, 2**31 - 1, 1, slider=False),
 )
@@ -103,7 +104,7 @@ def answer(values: dict[str, Any], drawn: dict[str, Any] | None = None) -> Answe
         for name in PREDICTORS
         if getattr(found, name) is not None
     ]
-    over_length = _curves(lengths, along)
+    over_length = [*_curves(lengths, along), here(values["length"], found.attention)]
     if drawn:
         for name, risk in risks.items():
             label = "posterior mean" if name == "bayes" else LABELS[name]
@@ -114,11 +115,11 @@ def answer(values: dict[str, Any], drawn: dict[str, Any] | None = None) -> Answe
                     f"simulated {label}",
                     colour=TINTS[name],
                     symbol="diamond-open" if name == "bayes" else "circle",
+                    size=12 if name in WIDTHS else 8,
                     error=drawn["error"][name],
                     shown=False,
                 )
             )
-    over_length.append(here(values["length"], found.attention))
     over_correlation = _curves(levels, across)
     over_correlation.append(here(values["correlation"], found.attention))
     place = np.arange(1, values["length"] + 1)
@@ -146,7 +147,14 @@ def answer(values: dict[str, Any], drawn: dict[str, Any] | None = None) -> Answe
 
 def _curves(x: list[Any], found: list[InContextPrediction]) -> list[dict[str, Any]]:
     return [
-        line(x, [getattr(one, name) for one in found], LABELS[name], colour=TINTS[name], dash=DASHES[name])
+        line(
+            x,
+            [getattr(one, name) for one in found],
+            LABELS[name],
+            colour=TINTS[name],
+            dash=DASHES[name],
+            width=WIDTHS.get(name, 2),
+        )
         for name in PREDICTORS
         if getattr(found[0], name) is not None
     ]

@@ -40,6 +40,7 @@ def page() -> Any:
             dcc.Location(id="location", refresh=False),
             dcc.Store(id="address"),
             dcc.Store(id="shown"),
+            html.P(id="unreachable", className="refused", role="alert"),
             html.Header([html.H1("resolvent explorer"), html.P(START), _tab_bar(first)]),
             html.Main(
                 [

@@ -267,7 +267,7 @@ POOLED = Tab(
         "outlier": "The two largest eigenvalues against the signal",
         "alignment": "Alignment of the leading eigenvector; beside the weights, their snr",
         "threshold": "Threshold: the smallest signal that shows, against γ",
-        "phase": "Phase diagram: alignment over signal and δ, boundary dashed. A click moves the point",
+        "phase": "Phase diagram: alignment over signal and δ, boundary dashed. A click moves the point, as do the sliders of signal and δ",
     },
     model=model,
     python=python,

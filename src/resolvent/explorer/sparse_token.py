@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ __all__ = ["SPARSE_TOKEN"]
 
 DASHES = {"attention": "solid", "pooled": "dash", "vectorised": "dashdot"}
 RATIOS = {"type": "log", "tickvals": [0.2, 0.5, 1, 2, 4, 8]}
-SIZES = {"square": 15, "logistic": 5}  # the logistic read-out has no closed form: a second, not milliseconds
+SIZES = {
+    "square": 15,
+    "logistic": 5,
+}  # the logistic read-out has no closed form: seconds a curve, not milliseconds
 
 CONTROLS = (
     Control("length", "tokens L", 10, 2, 30, 1),
@@ -28,7 +32,7 @@ CONTROLS = (
     Control("alpha_query", "α₀ = n₀/d, samples of the query", 4.0, 0.2, 8.0, 0.1),
     Control("alpha_readout", "α₁ = n₁/d, samples of the read-out", 4.0, 0.2, 8.0, 0.1),
     Control("inverse_temperature", "inverse temperature β", 2.0, 0.1, 6.0, 0.1),
-    Control("loss", "loss (logistic takes a second)", "square", choices=tuple(LOSSES)),
+    Control("loss", "loss (curves of logistic take seconds)", "square", choices=tuple(LOSSES)),
     Control("dimension", "dimension d of the simulation", 200, 50, 300, 10),
     Control("seed", "seed of the simulation", 0, 0, 2**31 - 1, 1, slider=False),
 )
@@ -83,83 +87,94 @@ def simulate(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def answer(values: dict[str, Any], drawn: dict[str, Any] | None = None) -> Answer:
-    """Figures and numbers of these values."""
+@lru_cache(maxsize=32)
+def _point(arguments: tuple[tuple[str, Any], ...]) -> Any:
+    """The prediction at the point: the numbers, and again the curves that come after them."""
+    return SparseTokenClassification(**dict(arguments)).predict()
+
+
+@lru_cache(maxsize=32)
+def _along(arguments: tuple[tuple[str, Any], ...]) -> Any:
+    """Ratios and predictions along the samples of the read-out, kept while only these move."""
+    made = SparseTokenClassification(**dict(arguments))
+    grid = np.geomspace(0.2, 8, SIZES[made.loss])
+    sizes = sorted({max(round(alpha * made.dimension), 2) for alpha in grid})
+    several = replace(made, samples_readout=tuple(sizes))
+    return np.asarray(several.alpha_readout), several.predict()
+
+
+def quick(values: dict[str, Any], drawn: dict[str, Any] | None = None) -> Answer:
+    """Numbers of these values and the query: what takes one prediction."""
     made = model(values)
     d = made.dimension
-    grid = np.geomspace(0.2, 8, SIZES[values["loss"]])
-    sizes = [*(max(round(alpha * d), 2) for alpha in grid), made.samples_readout]
-    several = replace(made, samples_readout=tuple(sizes))
-    found = several.predict()
-    order = np.argsort(sizes, kind="stable")
-    alpha = np.asarray(several.alpha_readout)[order]
+    found = _point(tuple(_arguments(values).items()))
     query_alpha = np.array([max(round(a * d), 2) / d for a in np.linspace(0.2, 8, 14)])
     options: dict[str, Any] = {"inverse_temperature": made.inverse_temperature, "loss": made.loss}
     steps = [two_steps(made.tokens, a, steps=made.steps, **options) for a in query_alpha]
-    shown = {name: getattr(found, name) for name in CLASSIFIERS}
     rows = [
         Row("query alignment", float(found.query.alignment), drawn["alignment"] if drawn else None),
         Row("query kappa", float(found.query.kappa), drawn["kappa"] if drawn else None),
         *(
-            Row(f"{name} error", float(limit.error[-1]), drawn[name] if drawn else None)
-            for name, limit in shown.items()
+            Row(f"{name} error", float(getattr(found, name).error), drawn[name] if drawn else None)
+            for name in CLASSIFIERS
         ),
     ]
-    guess = min(made.rarity, 1 - made.rarity)
-    errors = [_line(name, alpha, limit.error[order]) for name, limit in shown.items()]
-    losses = [_line(name, alpha, limit.loss[order]) for name, limit in shown.items()]
-    errors.append(line(alpha, np.full(alpha.size, guess), "majority", colour=COLOURS["grey"], dash="dot"))
+    first = [s.first_alignment for s in steps]
     query = [
         line(query_alpha, [s.alignment for s in steps], "query", colour=COLOURS["attention"]),
-        line(
-            query_alpha,
-            [s.first_alignment for s in steps],
-            "read-out",
-            colour=COLOURS["pooled"],
-            dash="dash",
-        ),
+        line(query_alpha, first, "read-out", colour=COLOURS["pooled"], dash="dash"),
+        here(made.alpha_query, found.query.alignment),
     ]
     if drawn:
-        for name in CLASSIFIERS:
-            at = (made.alpha_readout, f"simulated {name}")
-            errors.append(points(at[0], drawn[name], at[1], colour=COLOURS[name], size=10, shown=False))
-            losses.append(
-                points(at[0], drawn["loss"][name], at[1], colour=COLOURS[name], size=10, shown=False)
-            )
         query += [
-            points(
-                made.alpha_query,
-                drawn["alignment"],
-                "simulated query",
-                colour=COLOURS["attention"],
-                size=10,
-                shown=False,
-            ),
-            points(
-                made.alpha_query,
-                drawn["first_alignment"],
-                "simulated read-out",
-                colour=COLOURS["pooled"],
-                size=10,
-                shown=False,
-            ),
+            _dot(made.alpha_query, drawn["alignment"], "query", COLOURS["attention"]),
+            _dot(made.alpha_query, drawn["first_alignment"], "read-out", COLOURS["pooled"]),
         ]
-    errors.append(here(made.alpha_readout, shown["attention"].error[-1]))
-    query.append(here(made.alpha_query, found.query.alignment))
-    over = "α₁ = n₁/d"
     return Answer(
-        {
-            "errors": figure(errors, over, "test error", xaxis=RATIOS, yaxis={"rangemode": "tozero"}),
-            "losses": figure(losses, over, "training loss", xaxis=RATIOS, yaxis={"rangemode": "tozero"}),
-            "query": figure(query, "α₀ = n₀/d", "cosine with the signal", yaxis={"range": [-0.03, 1.03]}),
-        },
+        {"query": figure(query, "α₀ = n₀/d", "cosine with the signal", yaxis={"range": [-0.03, 1.03]})},
         rows,
         f"d = {d}, n₀ = {made.samples_query}, n₁ = {made.samples_readout}; step sizes one, λ = {made.regularisation:g}.",
     )
 
 
-def _line(name: str, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    return line(x, y, name, colour=COLOURS[name], dash=DASHES[name])
+def answer(values: dict[str, Any], drawn: dict[str, Any] | None = None) -> Answer:
+    """Figures and numbers of these values."""
+    made, given = model(values), _arguments(values)
+    found = _point(tuple(given.items()))
+    # of the samples of the read-out the curves keep no more than that there are some
+    alpha, along = _along(tuple({**given, "samples_readout": 2}.items()))
+    star = float(made.alpha_readout)
+    at = int(np.searchsorted(alpha, star))
+    new = at == alpha.size or alpha[at] != star  # the curves pass through the star
+    x = np.insert(alpha, at, star) if new else alpha
+
+    def curves(what: str) -> list[dict[str, Any]]:
+        out = []
+        for name in CLASSIFIERS:
+            y = getattr(getattr(along, name), what)
+            y = np.insert(y, at, getattr(getattr(found, name), what)) if new else y
+            out.append(line(x, y, name, colour=COLOURS[name], dash=DASHES[name]))
+        return out
+
+    errors, losses = curves("error"), curves("loss")
+    guess = min(made.rarity, 1 - made.rarity)
+    errors.append(line(x, np.full(x.size, guess), "majority", colour=COLOURS["grey"], dash="dot"))
+    errors.append(here(star, found.attention.error))
+    if drawn:
+        for name in CLASSIFIERS:
+            errors.append(_dot(star, drawn[name], name, COLOURS[name]))
+            losses.append(_dot(star, drawn["loss"][name], name, COLOURS[name]))
+    over = "α₁ = n₁/d"
+    figures = {
+        "errors": figure(errors, over, "test error", xaxis=RATIOS, yaxis={"rangemode": "tozero"}),
+        "losses": figure(losses, over, "training loss", xaxis=RATIOS, yaxis={"rangemode": "tozero"}),
+    }
+    short = quick(values, drawn)
+    return replace(short, figures={**figures, **short.figures})
+
+
+def _dot(x: Any, y: Any, name: str, colour: str) -> dict[str, Any]:
+    return points(x, y, f"simulated {name}", colour=colour, size=10, shown=False)
 
 
 SPARSE_TOKEN = Tab(
@@ -177,4 +192,6 @@ SPARSE_TOKEN = Tab(
     python=python,
     simulate=simulate,
     answer=answer,
+    quick=quick,
+    later=("errors", "losses"),
 )

@@ -27,6 +27,40 @@ window.dash_clientside = window.dash_clientside || {};
     return done;
   }
 
+  // a server that has ended is said on the page: figures would else stay as they are without a word
+  const fetched = window.fetch;
+  let said = "";
+  window.fetch = async function (asked, ...rest) {
+    const ours = String(asked.url || asked).includes("_dash-");
+    const say = (text) => {
+      if (!ours || text === said) return; // the first answers come before there is a page to say it on
+      said = text;
+      window.dash_clientside.set_props("unreachable", { children: text });
+    };
+    try {
+      const answer = await fetched.call(window, asked, ...rest);
+      say(answer.status < 500 ? "" : "The server failed on these values; what it printed says why.");
+      return answer;
+    } catch (error) {
+      if (error.name !== "AbortError") {
+        say("The server does not answer: start resolvent explore again, then reload this page. The address keeps the values.");
+      }
+      throw error;
+    }
+  };
+
+  // tabs by the arrow keys, as readers of the screen announce them
+  document.addEventListener("keydown", function (event) {
+    if (event.target.getAttribute("role") !== "tab") return;
+    const tabs = [...document.querySelectorAll("[role=tab]")];
+    const at = tabs.indexOf(event.target);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1 + tabs.length, Home: 0, End: tabs.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    tabs[to % tabs.length].focus();
+    tabs[to % tabs.length].click();
+  });
+
   // the button says what happened, and then its own name again
   async function told(id, text, name) {
     let done = false;
