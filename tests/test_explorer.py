@@ -291,6 +291,8 @@ def test_data_come_as_one_table():
     answer = tab.answer(tab.defaults())
     rows = list(csv.DictReader(io.StringIO(table_text(answer.figures))))
     assert {row["figure"] for row in rows} == set(tab.captions)
+    assert {row["x_name"] for row in rows if row["figure"] == "alignment"} == {"signal ‖μ‖"}
+    assert all(row["x_name"] and row["y_name"] for row in rows)
     heat = [row for row in rows if row["curve"] == "squared overlap"]
     assert len(heat) == SIGNALS.size * DELTAS.size
     one = heat[SIGNALS.size * 5 + 40]
@@ -593,6 +595,36 @@ def test_a_click_moves_the_point(page, address):
     assert page.input_value("#pooled-signal-slider") == f"{float(texts['signal']):.2f}".rstrip("0")
 
 
+def test_a_finger_moves_the_point_and_scrolls_figures(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    try:
+        one = context.new_page()
+        show(one, address)
+        graph = one.locator("#pooled-phase-figure .nsewdrag").first
+        graph.scroll_into_view_if_needed()
+        place = graph.bounding_box()
+        one.touchscreen.tap(place["x"] + place["width"] * 0.5, place["y"] + place["height"] * 0.5)
+        one.wait_for_function("new URLSearchParams(location.search).get('signal') !== '0.8'")
+        texts = dict(parse_qsl(one.evaluate("location.search.slice(1)")))
+        assert float(texts["signal"]) == pytest.approx(1.5, abs=0.05)
+        assert float(texts["delta"]) == pytest.approx(np.sqrt(0.05 * 4), rel=0.1)
+        before = one.evaluate("document.querySelector('#pooled-panel .figures').scrollLeft")
+        touch = context.new_cdp_session(one)
+        x, y = place["x"] + place["width"] * 0.3, place["y"] + place["height"] * 0.5
+        for step in range(8):
+            kind = "touchMove" if step else "touchStart"
+            touch.send(
+                "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x + 20 * step, "y": y}]}
+            )
+            one.wait_for_timeout(30)
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        one.wait_for_function(
+            "was => document.querySelector('#pooled-panel .figures').scrollLeft < was - 50", arg=before
+        )
+    finally:
+        context.close()
+
+
 def test_simulation_is_laid_over_and_leaves_with_its_values(page, address):
     show(page, address, dimension=60, seed=5)
     page.click("#pooled-simulate")
@@ -624,6 +656,44 @@ def test_other_models_on_their_tabs(page, address):
         assert page.locator(f"#{name}-numbers thead th").count() == 3
     page.get_by_role("tab", name="Pooled sequences").click()
     page.wait_for_function("location.search.startsWith('?tab=pooled&delta=0.5&')")
+
+
+def test_arrow_keys_move_between_models(page, address):
+    show(page, address)
+    tabs = list(TABS)
+    page.get_by_role("tab", name=TABS[tabs[0]].title).focus()
+    for key, name in (
+        ("ArrowRight", tabs[1]),
+        ("End", tabs[-1]),
+        ("ArrowRight", tabs[0]),
+        ("ArrowLeft", tabs[-1]),
+    ):
+        page.keyboard.press(key)
+        page.wait_for_selector(f"#{name}-numbers table")
+        assert page.evaluate("document.activeElement.innerText") == TABS[name].title
+        assert page.is_visible(f"#{name}-panel")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(None, "The server does not answer"), (500, "The server failed on these values")],
+)
+def test_a_server_that_fails_is_said_on_the_page(browser, address, fault, said):
+    one = browser.new_page()
+    try:
+        show(one, address)
+        one.route(
+            "**/_dash-update-component*",
+            lambda route: route.fulfill(status=fault, body="") if fault else route.abort(),
+        )
+        one.focus("#pooled-signal-slider")
+        one.keyboard.press("ArrowRight")
+        one.wait_for_function("t => document.querySelector('#unreachable').innerText.includes(t)", arg=said)
+        one.unroute("**/_dash-update-component*")
+        one.keyboard.press("ArrowRight")
+        one.wait_for_function("!document.querySelector('#unreachable').innerText")
+    finally:
+        one.close()
 
 
 def test_exports_and_the_address(page, address, tmp_path):

@@ -176,7 +176,6 @@ def figure(
             "yaxis": {**axis, "title": {"text": y}, **axes.get("yaxis", {})},
             "bargap": 0,
             "hovermode": "closest",
-            "dragmode": False,  # else a finger on a figure cannot scroll the page
         },
     }
 

@@ -49,6 +49,26 @@ window.dash_clientside = window.dash_clientside || {};
     }
   };
 
+  function place(point) {
+    const delta = Math.min(4, Math.max(0.05, point.y));
+    return { "pooled-signal": point.x.toFixed(3).replace(/0$/, ""), "pooled-delta": delta.toFixed(3) };
+  }
+
+  // a finger that moves on a figure scrolls the page, where Plotly would zoom
+  document.addEventListener("touchstart", function (event) {
+    if (event.target.closest && event.target.closest(".js-plotly-plot")) event.stopPropagation();
+  }, { capture: true, passive: true });
+
+  // a tap moves the point of the phase diagram: Plotly knows clicks of a mouse that hovered before
+  document.addEventListener("click", function (event) {
+    const graph = event.target.closest && event.target.closest("#pooled-phase-figure .js-plotly-plot");
+    if (!graph || event.pointerType !== "touch") return;
+    const area = graph.querySelector(".nsewdrag").getBoundingClientRect();
+    const { xaxis, yaxis } = graph._fullLayout;
+    const point = { x: xaxis.p2d(event.clientX - area.left), y: yaxis.p2d(event.clientY - area.top) };
+    window.dash_clientside.set_props("pooled-clicked", { data: place(point) });
+  }, { capture: true });
+
   // tabs by the arrow keys, as readers of the screen announce them
   document.addEventListener("keydown", function (event) {
     if (event.target.getAttribute("role") !== "tab") return;
@@ -82,9 +102,7 @@ window.dash_clientside = window.dash_clientside || {};
     },
     click: function (data) {
       if (!data || !data.points || !data.points.length) return unchanged();
-      const point = data.points[0];
-      const delta = Math.min(4, Math.max(0.05, point.y));
-      return { "pooled-signal": point.x.toFixed(3).replace(/0$/, ""), "pooled-delta": delta.toFixed(3) };
+      return place(data.points[0]);
     },
     choose: function (address) {
       const pressed = causes().find((one) => one.endsWith("-tab.n_clicks"));
