@@ -23,6 +23,7 @@ MORE_DRAWS = {
     "several_classes": {"dimension": 100, "seeds": 8, "close_seeds": 8},
     "depth_and_heads": {"dimension": 80, "seeds": 8},
 }
+RUNS = {}  # figures at their tiny sizes, each computed once a process
 FEW = ("alignment", "ridge", "agreement")
 
 
@@ -48,7 +49,9 @@ def tiny(monkeypatch):
         if golden.TINY[name] is not None:
             size = golden.TINY[name] | MORE_DRAWS.get(name, {})
             monkeypatch.setitem(module.SIZES, "quick", size)
-        return module.run("quick", jobs=1).assign_attrs(scale="quick")
+        if name not in RUNS:
+            RUNS[name] = module.run("quick", jobs=1).assign_attrs(scale="quick")
+        return RUNS[name]
 
     return run
 
