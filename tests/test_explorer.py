@@ -658,6 +658,16 @@ def test_other_models_on_their_tabs(page, address):
     page.wait_for_function("location.search.startsWith('?tab=pooled&delta=0.5&')")
 
 
+def test_curves_that_take_a_while_turn_pale(page, address):
+    show(page, address)
+    page.evaluate(
+        "document.querySelector('#pooled-alignment-figure').setAttribute('data-dash-is-loading', 'true')"
+    )
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('#pooled-alignment-figure')).opacity < 0.5"
+    )
+
+
 def test_arrow_keys_move_between_models(page, address):
     show(page, address)
     tabs = list(TABS)
