@@ -65,6 +65,13 @@ def test_losses_are_one_theory():
         np.testing.assert_allclose(2 * own.objective, exact.objective, rtol=1e-7)
 
 
+def test_ridge_accuracy_settles_at_huge_penalties():
+    w, c = np.full(10, 0.1), np.r_[np.full(4, 0.9), np.zeros(6)]
+    accuracy = ridge_accuracy(1.0, 0.5, 0.5, w, c, [1e9, 1e14, 1e16, 1e300])
+    np.testing.assert_allclose(accuracy, accuracy[0], rtol=1e-8)
+    assert ridge_accuracy(1.0, 0.5, 0.5, w, c, 1.0) != pytest.approx(accuracy[0], rel=1e-5)
+
+
 def test_ridge_losses_at_the_ends():
     at = (1.0, 0.3, 0.5, *moments(W, C))
     heavy = ridge_losses(*at, 1e8)

@@ -24,8 +24,9 @@ from resolvent.weights.estimated import ridge_coefficients
 
 __all__ = ["PooledRidge", "RidgePrediction", "RidgeSimulation", "ridge_accuracy"]
 
-# c of `claims`, accuracy and error: docs/theory/pooled.md, section 6
+# c of `claims`, accuracy and error: the ridge figure's verdict, and tests/test_every_model.py
 ACCURACY_ALLOWANCE, ERROR_ALLOWANCE = 1.0, 2.5
+FLAT = 1e13  # penalty over kappa, beyond which nothing changes but for rounding
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def _limit(
     a = xp.sum(w * c)
     alpha = a**2 + xp.sum(w**2 * (1 - c**2))
     power = s**2 + d if mixture else s**2
+    lam = xp.where(lam > FLAT * kappa, FLAT * kappa, lam)
     p = xp.real(InverseMap((d, g), kappa).physical(-lam))  # in (-1, 0)
     risks = ridge_risks(xp, power, d, g, a, alpha, kappa, p)
     return RidgePrediction(accuracy=_mean_normal_cdf(xp, risks.gain, w, c), error=risks.error)
