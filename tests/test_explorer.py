@@ -286,6 +286,13 @@ def test_a_simulation_of_other_values_is_hidden():
     assert not any(one["name"] == "simulated" for one in other.figures["spectrum"]["data"])
 
 
+@pytest.mark.parametrize("name", list(TABS))
+def test_every_number_is_explained(name):
+    tab = TABS[name]
+    other = {"tasks": "drifting"} if name == "in_context" else {}
+    assert [row.name for row in tab.answer(state(name, other), None).rows] == list(tab.meanings)
+
+
 def test_data_come_as_one_table():
     tab = TABS["pooled"]
     answer = tab.answer(tab.defaults())

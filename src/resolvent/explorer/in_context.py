@@ -171,6 +171,12 @@ IN_CONTEXT = Tab(
         "correlation": "Least risk against the correlation",
         "filters": "Weights of the positions",
     },
+    meanings={
+        "zero": "expected squared error of answering zero",
+        "attention": "of the best layer of linear attention: one step of preconditioned gradient descent",
+        "H3": "of the best such step with one weight a position",
+        "per channel": "with one weight a position and channel, where tasks drift",
+    },
     model=model,
     python=python,
     simulate=simulate,

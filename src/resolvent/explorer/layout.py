@@ -114,6 +114,18 @@ def panel(tab: Tab, texts: dict[str, Any], view: View) -> list[Any]:
                         html.Div(view.numbers, id=f"{name}-numbers", className="numbers"),
                         html.Details(
                             [
+                                html.Summary("What the numbers are"),
+                                html.Dl(
+                                    [
+                                        part
+                                        for row, text in tab.meanings.items()
+                                        for part in (html.Dt(row.replace("_", " ")), html.Dd(text))
+                                    ]
+                                ),
+                            ],
+                        ),
+                        html.Details(
+                            [
                                 html.Summary("The same in Python"),
                                 _button(f"{name}-copy", "Copy as Python"),
                                 html.Pre(view.python, id=f"{name}-python", tabIndex=0),

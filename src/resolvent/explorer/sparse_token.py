@@ -188,6 +188,13 @@ SPARSE_TOKEN = Tab(
         "losses": "Training loss (dots: simulation)",
         "query": "Alignment of query and read-out after the two steps, against their samples (dots: simulation)",
     },
+    meanings={
+        "query alignment": "cosine of the query with the signal after the two steps",
+        "query kappa": "inverse temperature times the norm of the query: how sharp attention is",
+        "attention error": "test error of the read-out behind attention with that query",
+        "pooled error": "of the read-out on the mean of the tokens",
+        "vectorised error": "of the read-out on all tokens side by side, which has L times the weights",
+    },
     model=model,
     python=python,
     simulate=simulate,

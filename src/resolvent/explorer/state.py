@@ -102,6 +102,8 @@ class Tab:
     controls : tuple of Control
     captions : dict of str
         Caption of each figure, by its name.
+    meanings : dict of str
+        What each number of the table is, by the name of its row.
     model : callable
         Values to the model of the library; raises ``ValueError`` as the library does.
     python : callable
@@ -119,6 +121,7 @@ class Tab:
     about: str
     controls: tuple[Control, ...]
     captions: dict[str, str]
+    meanings: dict[str, str]
     model: Callable[[dict[str, Any]], Any]
     python: Callable[[dict[str, Any]], str]
     simulate: Callable[[dict[str, Any]], dict[str, Any]]
