@@ -280,6 +280,47 @@ def test_zarr_damaged(tmp_path):
         accumulate(path, TokenMoments.empty("mean", T), table=TABLE)
 
 
+def test_zarr_with_damaged_metadata_is_left_out(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    for name in ("a.zarr", "b.zarr"):
+        zarr.create_array(str(tmp_path / name), shape=IDS.shape, chunks=(25, T), dtype="int64")[:] = IDS
+    file = tmp_path / "a.zarr" / "zarr.json"
+    good = file.read_text()
+    plain = TokenMoments.empty("mean", T)
+    for bad in (
+        "[]",
+        good.replace('"data_type"', '"data_tipe"'),
+        good.replace('"chunk_shape"', '"chunk_shap3"'),
+    ):
+        file.write_text(bad)
+        with pytest.raises(DamagedError, match=r"a.zarr' cannot be read: no metadata of an array"):
+            open_source(tmp_path / "a.zarr")
+        with pytest.warns(UserWarning, match="1 damaged parts skipped: .*a.zarr"):
+            done = accumulate(tmp_path, plain, table=TABLE, skip_damaged=True)
+        assert done.moments.count == N
+
+
+def test_zarr_beyond_the_bound_is_known_by_first_rows(tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    from resolvent.sources import arrays
+
+    array = zarr.create_array(str(tmp_path / "ids.zarr"), shape=IDS.shape, chunks=(25, T), dtype="int64")
+    array[:] = IDS
+
+    def described():
+        return [shard.description for shard in open_source(array, batch_size=50, shard_size=50).split()]
+
+    whole = described()
+    monkeypatch.setattr(arrays, "WHOLE", 1000)
+    some = described()
+    array[51, 0] = IDS[51, 0] + 1
+    assert described() == some
+    array[50, 0] = IDS[50, 0] + 1
+    assert [a == b for a, b in zip(described(), some, strict=True)] == [True, False, True, True, True]
+    monkeypatch.undo()
+    assert [a == b for a, b in zip(described(), whole, strict=True)] == [True, False, True, True, True]
+
+
 def test_hugging_face_datasets():
     datasets = pytest.importorskip("datasets")
     data = datasets.Dataset(columns(ROWS))

@@ -226,6 +226,40 @@ def test_nothing_is_claimed_of_what_is_not_there_or_near_the_threshold():
     assert bool(table.agrees.all())
 
 
+def test_a_spurious_outlier_of_a_vocabulary_is_not_claimed_of_the_signal():
+    # at no signal the table's own class means make an outlier, but no eigenvector of a draw is known to be mu's
+    model = PooledVocabulary(60, 120, 180, Prefix(40, 20), "mean", 0.0)
+    assert np.isfinite(model.predict().outlier)
+    for signal in (0.0, 0.03):
+        table = compare(replace(model, signal=signal), range(6))
+        assert table["quantity"].values.tolist() == ["overlap"]
+        assert bool(table.agrees.all()), table.to_dataframe()
+    table = compare(replace(model, signal=1.5), range(6))
+    assert table["quantity"].values.tolist() == ["outlier", "overlap"]
+    assert bool(table.agrees.all()), table.to_dataframe()
+
+
+def all_models():
+    R, r = autoregressive(4, 0.8)
+    tasks = GaussianTasks(3, noise=0.2, correlation=R, query_correlation=r)
+    return {
+        **{kind: lambda kind=kind: KINDS[kind][0](np.random.default_rng(1)) for kind in KINDS},
+        "in context": lambda: InContextRegression(replace(tasks)),
+        "sparse token": lambda: SparseTokenClassification(60, 6, 2, 4.0, 0.4, 120, 90),
+    }
+
+
+@pytest.mark.parametrize("kind", list(all_models()))
+def test_cache_keys_do_not_depend_on_what_was_computed_before(kind):
+    from joblib import hash as key
+
+    model, other = (all_models()[kind]() for _ in range(2))
+    before = key(model)
+    model.claims()
+    _ = model.paired(0) if hasattr(model, "paired") else model.simulate(0)
+    assert key(model) == before == key(other)
+
+
 def test_uncentred_attention_claims_the_mean_before_the_signal():
     model = AttentionPooling(250, 1000, 750, Prefix(100, 30), 0.3, 0.4, 1.0, centred=False)
     table = compare(model, range(6))
@@ -365,6 +399,15 @@ def test_a_sampled_claim_adds_its_own_error():
             ["one setting", "(2,)"],
         ),
         (SparseTokenClassification(40, 6, 2, 4.0, 0.4, 80, (60, 80)), ["one setting", "(2,)"]),
+        *(  # one of the signals lies near the threshold
+            (build(np.linspace(0.05, 3, 30)), ["one setting", "(30,)"])
+            for build in (
+                lambda signal: ValueLayers(
+                    PooledSequences(20, 40, 60, Prefix(8, 4), "mean", signal, table="balanced"), [20]
+                ),
+                lambda signal: PooledVocabulary(20, 40, 60, Prefix(8, 1), "mean", signal),
+            )
+        ),
     ],
 )
 def test_models_that_cannot_be_compared_are_refused_by_name(model, words):

@@ -615,6 +615,16 @@ def test_a_finger_moves_the_point_and_scrolls_figures(browser, address):
         texts = dict(parse_qsl(one.evaluate("location.search.slice(1)")))
         assert float(texts["signal"]) == pytest.approx(1.5, abs=0.05)
         assert float(texts["delta"]) == pytest.approx(np.sqrt(0.05 * 4), rel=0.1)
+        around = one.locator("#pooled-phase-figure .js-plotly-plot").bounding_box()
+        for x, y in (
+            (around["x"] + 8, place["y"] + 50),
+            (place["x"] + place["width"] + 20, place["y"] + 60),  # the scale of colours
+            (place["x"] + 40, around["y"] + around["height"] - 6),
+        ):
+            one.touchscreen.tap(x, y)
+            one.wait_for_timeout(300)
+            for name in ("signal", "delta"):
+                assert float(one.input_value(f"#pooled-{name}")) == float(texts[name])
         before = one.evaluate("document.querySelector('#pooled-panel .figures').scrollLeft")
         touch = context.new_cdp_session(one)
         x, y = place["x"] + place["width"] * 0.3, place["y"] + place["height"] * 0.5
@@ -630,6 +640,30 @@ def test_a_finger_moves_the_point_and_scrolls_figures(browser, address):
         )
     finally:
         context.close()
+
+
+def test_curves_that_come_later_fade_until_they_are_there(page, address, monkeypatch):
+    from resolvent.explorer import sparse_token
+
+    along = sparse_token._along
+
+    def slowly(given):
+        time.sleep(1)
+        return along(given)
+
+    show(page, address, "sparse_token")
+    monkeypatch.setattr(sparse_token, "_along", slowly)
+    faded = (
+        "wanted => getComputedStyle(document.querySelector('#sparse_token-errors-figure').closest('.graph')).opacity"
+        " === wanted"
+    )
+    page.wait_for_function(faded, arg="1")
+    page.focus("#sparse_token-signal-slider")
+    page.keyboard.press("ArrowRight")
+    values = until(page, {"signal": 5.1}, "sparse_token")
+    page.wait_for_function(faded, arg="0.45")
+    page.wait_for_function(faded, arg="1")
+    agrees(page, "sparse_token", values)
 
 
 def test_simulation_is_laid_over_and_leaves_with_its_values(page, address):
@@ -663,16 +697,6 @@ def test_other_models_on_their_tabs(page, address):
         assert page.locator(f"#{name}-numbers thead th").count() == 3
     page.get_by_role("tab", name="Pooled sequences").click()
     page.wait_for_function("location.search.startsWith('?tab=pooled&delta=0.5&')")
-
-
-def test_curves_that_take_a_while_turn_pale(page, address):
-    show(page, address)
-    page.evaluate(
-        "document.querySelector('#pooled-alignment-figure').setAttribute('data-dash-is-loading', 'true')"
-    )
-    page.wait_for_function(
-        "getComputedStyle(document.querySelector('#pooled-alignment-figure')).opacity < 0.5"
-    )
 
 
 def test_arrow_keys_move_between_models(page, address):

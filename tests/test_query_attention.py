@@ -492,6 +492,13 @@ def test_where_all_positions_agree_a_class_without_weight_is_refused():
         AttentionPooling(200, 100, 800, Prefix(400, 200), 1.12, 0.934, 1204.8).predict()
 
 
+@pytest.mark.parametrize("given", [(1e4, 0.0, 1.5, "softmax"), (700.0, 1e-9, 1.5, "softmax")])
+def test_single_tokens_of_one_class_are_not_blamed_on_the_signal(given):
+    for condensed in (False, True):
+        with pytest.raises(CondensedError, match=f"query_norm = {given[0]:g} is beyond the theory here"):
+            AttentionPooling(100, 400, 300, Prefix(100, 100), *given).predict(condensed=condensed)
+
+
 def test_refused_scores_queries_and_tables():
     for bad in ([0.0, np.nan], [np.inf, 0.0], [], "much"):
         with pytest.raises(ValueError, match="scores must be"):

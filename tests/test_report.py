@@ -12,7 +12,7 @@ from resolvent import experiments, reproduce
 from resolvent.questions import QUESTIONS
 from resolvent.report import MARKS, render, sources
 from resolvent.verdicts import JUDGES, UNPREDICTED, verdict
-from resolvent.verdicts.comparisons import within
+from resolvent.verdicts.comparisons import Verdict, together, within
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -90,6 +90,24 @@ def test_a_point_that_is_off_makes_the_figure_differ():
     assert within(np.array([0.41]), 0.1, 0.02).word == "agree"
     assert within(np.full(3, np.nan), 0.1).word == "void"
     assert within(np.zeros(3), 0.0).word == "agree"  # both exact
+
+
+def test_what_cannot_be_compared_does_not_differ():
+    agree, differ, void = (Verdict(word, word) for word in ("agree", "differ", "void"))
+    assert together(agree, void).word == "agree"
+    assert together(void, void).word == "void"
+    assert together(agree, void, differ).word == "differ"
+    assert within(np.full(3, np.nan), 0.1, what="outliers").detail == "no outliers to compare"
+    assert within(np.zeros(3), np.nan).detail == "no standard errors: one draw a point"
+
+
+@pytest.mark.filterwarnings("ignore:Degrees of freedom")
+@pytest.mark.parametrize(
+    "name", ["published", "query_outliers", "depth_and_heads", "nadaraya_watson", "crossover"]
+)
+def test_one_draw_a_point_is_void(name, tiny):
+    data = tiny(name)
+    assert verdict(name, data.isel(seed=[0])).word == "void"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from resolvent import corpora, datasets
 from resolvent.covariance import sample_spectrum
 from resolvent.laws import Law
-from resolvent.models.vocabulary import PooledVocabulary
+from resolvent.models.vocabulary import ALIGNED, PooledVocabulary
 from resolvent.nulls import permute_tokens
 from resolvent.pooling import pool
 from resolvent.positions import Prefix
@@ -40,7 +40,6 @@ CASES: dict[str, tuple[float, str | None]] = {
 LEVELS = (2.2, 0.6)  # of the noise, on a quarter and on the rest of the axes
 CURVE = 60  # signals of a theory curve
 CELLS = 90  # of a predicted density
-ALIGNED = 0.1  # overlap from which a simulated outlier is known to be the signal's
 NUMBERS = ("documents", "length", "permuted_distance", "control_distance", "real_distance", "variance_ratio")
 
 

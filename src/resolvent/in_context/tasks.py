@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -137,6 +137,10 @@ class GaussianTasks:
             "query_noise",
             number("query_noise", self.noise if self.query_noise is None else self.query_noise, least=0),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # only what defines the law, so that equal laws pickle, and cache, alike
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def feature_root(self) -> np.ndarray:

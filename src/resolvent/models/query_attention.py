@@ -33,6 +33,7 @@ __all__ = ["AttentionPooling", "AttentionPrediction", "AttentionSimulation"]
 
 LARGEST = 1e4  # ‖mu‖: the equations hold its square beside unit noise, and overlaps are one to 1e-8 there
 SHOWN = 4  # eigenvectors of a draw that are looked at
+TILTED = 5.0  # β m, from which on mu alone gives one class all weight but 1e-4
 ONE_CLASS = 1e-8  # of the weights that the class which attention favours less must keep in its own sequences
 SHARE = 0.1  # largest share of a sequence's weight that one token may hold
 POLE = 2 / 3  # largest y Ω₀ of the heaviest token at the signal's outlier; tables scatter it by a quarter
@@ -230,9 +231,12 @@ class AttentionPooling(TableSizes):
         types = self.types if seed is None else self._table_types(seed_number(seed))
         composition = Composition.of(self.positions.loadings)
         if not 1 - composition.theta * abs(types.balance) > ONE_CLASS:
+            tilt = self.query_norm * self.signal * abs(self.query_alignment)
+            if tilt < TILTED:  # the weight is that of single tokens
+                raise self._condensed("the tokens that hold all weight are of one class", hint=False)
             raise ValueError(
-                f"query_norm·signal·|query_alignment| = {self.query_norm * self.signal * abs(self.query_alignment):.3g} "
-                "is too large where all positions agree with the label: attention sees one class alone; lower query_norm"
+                f"query_norm·signal·|query_alignment| = {tilt:.3g} is too large where all positions agree with the label: "
+                "attention sees one class alone; lower query_norm"
             )
         share = min(
             float(types.factors.max()) / length, 1.0

@@ -209,15 +209,16 @@ class ValueLayers:
         """
         found, model, claims = self.predict(), self.sequences, []
         d, names = model.dimension, ["top_eigenvalue", "second_eigenvalue"]
-        ratio = np.asarray(found.q / found.threshold)
-        if ((ratio > WINDOW[0]) & (ratio < WINDOW[1])).any():
+        outlier = Claim(names[0], found.outlier, None, OUTLIER_ALLOWANCE, d, relative=True)
+        if WINDOW[0] < found.q / found.threshold < WINDOW[1]:
             return []
-        if np.isfinite(found.outlier).any():
+        if np.isfinite(found.outlier):
             claims = [
-                Claim(names.pop(0), found.outlier, None, OUTLIER_ALLOWANCE, d, relative=True),
+                outlier,
                 Claim("overlap", found.overlap, None, ALLOWANCE, d),
                 Claim("pulled_back_overlap", found.pulled_back_overlap, None, OUTLIER_ALLOWANCE, d),
             ]
+            names.pop(0)
         edge = edge_mean(d, (model.vocabulary, model.samples, *self.widths), found.kappa, found.q)
         if np.isfinite(edge):
             claims.append(Claim(names[0], found.edge, edge, ALLOWANCE, d, relative=True))

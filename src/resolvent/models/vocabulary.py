@@ -23,6 +23,7 @@ from resolvent.vocabulary import Modes, VocabularySpikes, class_frequencies, zip
 __all__ = ["PooledVocabulary", "VocabularyPrediction", "VocabularySimulation"]
 
 ROUNDING = 1e-10  # of eigenvalues of a covariance, relative to the largest
+ALIGNED = 0.1  # overlap from which an outlier of a draw is known to be the signal's
 MIXED_ALLOWANCE = 27.0  # c of `claims` of overlaps that tokens or loud directions may share: docs/theory/vocabulary.md, section 8
 
 
@@ -330,18 +331,16 @@ class PooledVocabulary(TableSizes):
         )
 
     def claims(self) -> list[Claim]:
-        """The signal's outlier, where there is one, and the overlap with mu; nothing near the critical signal.
+        """The overlap with mu, and the signal's outlier where this is enough to know it by; nothing near the critical signal.
 
         c = 9, as of pooled sequences; 27 of overlaps where heavy tokens or loud directions make outliers too, for eigenvectors
         of one draw mix (docs/theory/vocabulary.md, section 8).
         """
         found, d = self.predict(), self.dimension
-        if found.critical_signal > 0:
-            ratio = np.asarray(self.signal) / found.critical_signal
-            if ((ratio > WINDOW[0]) & (ratio < WINDOW[1])).any():
-                return []
         several = found.heavy_tokens.size + found.loud_directions.size > 0
         overlap = Claim("overlap", found.overlap, None, MIXED_ALLOWANCE if several else ALLOWANCE, d)
-        if not np.isfinite(found.outlier).any():
+        if found.critical_signal > 0 and WINDOW[0] < self.signal / found.critical_signal < WINDOW[1]:
+            return []
+        if not (np.isfinite(found.outlier) and found.overlap > ALIGNED):
             return [overlap]
         return [Claim("outlier", found.outlier, None, ALLOWANCE, d, relative=True), overlap]

@@ -109,8 +109,8 @@ def of_arrays(
     chunks, shards = getattr(X, "chunks", None), getattr(X, "shards", None)
     if chunks and isinstance(chunks[0], int):  # of zarr: each is read once
         size = size if given else max(1, size // chunks[0]) * chunks[0]
-        whole = (shards or chunks)[0]
-        part = -(-max(part, size) // whole) * whole
+        stored = (shards or chunks)[0]
+        part = -(-max(part, size) // stored) * stored
     arrays = (Mapped.of(X), Mapped.of(mask), labels)
     if whole is None:
         whole = sum(size_of(x) for x in (X, mask) if hasattr(x, "dtype")) <= WHOLE

@@ -170,9 +170,7 @@ def _file(path: Path, columns: Columns, size: int | None, part: int | None, whol
         if path.suffix == ".npy":
             return list(of_arrays(name, _npy(path), None, None, size, part, whole).split())
         if path.is_dir():
-            import zarr
-
-            return list(of_arrays(name, zarr.open_array(str(path), mode="r"), None, None, size, part).split())
+            return list(of_arrays(name, _zarr(path), None, None, size, part).split())
         rows = part or 4 * (size or BATCH)
         return [Shard(name, a, n, groups, size or BATCH) for a, n, groups in plan(path, columns, rows)]
     except ColumnError:
@@ -188,6 +186,19 @@ def _npy(path: Path) -> np.memmap:
         return np.lib.format.open_memmap(path, mode="r")
     except (TokenError, TypeError) as error:  # of a damaged header, which is parsed as Python
         raise ValueError(f"no header: {error}") from error
+
+
+def _zarr(path: Path) -> Any:
+    import zarr
+
+    try:
+        return zarr.open_array(str(path), mode="r")
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+    ) as error:  # of damaged metadata, which zarr takes as they are
+        raise ValueError(f"no metadata of an array: {error!r}") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     *(
         "ERRORS",
+        "ONE_DRAW",
         "Verdict",
         "at",
         "together",
@@ -29,6 +30,7 @@ __all__ = [
 
 ERRORS = 4.0  # standard errors, as in `resolvent.compare`
 ROUNDING = 1e-9  # where both are exact
+ONE_DRAW = "no standard errors: one draw a point"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def within(
     )
     known = np.isfinite(difference) & np.isfinite(error)
     if not known.any():
-        return Verdict("void", "no standard errors: one draw a point")
+        why = ONE_DRAW if np.isnan(error).any() else f"no {what} to compare"
+        return Verdict("void", why)
     difference, error, allowance = difference[known], error[known], allowance[known]
     good = np.abs(difference) <= ERRORS * error + allowance + ROUNDING
     clear = error > 1e-12
@@ -106,6 +109,7 @@ def none_expected(counts: Any, what: str) -> Verdict:
 
 
 def together(*verdicts: Verdict, more: str = "") -> Verdict:
-    """Comparisons that must hold together."""
-    word = "agree" if all(one.word == "agree" for one in verdicts) else "differ"
+    """Comparisons that must hold together, as far as there is anything to compare."""
+    words = {one.word for one in verdicts}
+    word = next((word for word in ("differ", "agree") if word in words), "void")
     return Verdict(word, "; ".join(one.detail for one in verdicts) + more)

@@ -9,7 +9,7 @@ import numpy as np
 
 from resolvent.experiments import load
 from resolvent.models.claims import ALLOWANCE
-from resolvent.verdicts.comparisons import Verdict, at, mean_and_error, pooled_points, within
+from resolvent.verdicts.comparisons import ONE_DRAW, Verdict, at, mean_and_error, pooled_points, within
 
 __all__ = ["JUDGES"]
 
@@ -18,6 +18,8 @@ def _nadaraya_watson(data: Any) -> Verdict:
     """Where few coordinates matter, the oracle's metric errs less than the isotropic one."""
     few = data.error.isel(function=0)
     gain, error = mean_and_error(few.sel(metric="isotropic") - few.sel(metric="oracle"))
+    if np.isnan(error).any():
+        return Verdict("void", ONE_DRAW)
     better = gain.values > 2 * error.values
     return Verdict(
         "agree" if better.all() else "differ",

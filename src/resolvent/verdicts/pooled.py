@@ -120,9 +120,8 @@ def _published(data: Any) -> Verdict:
             )
     exact, balanced = own["exact", "mixture"], own["published", "balanced"]
     wrong = own["published", "mixture"].detail.partition(" points")[0]
-    word = "agree" if exact.word == balanced.word == "agree" else "differ"
     return Verdict(
-        word,
+        together(exact, balanced).word,
         f"exact formula on its own table: {exact.detail}; published formula on a balanced table: {balanced.detail}. "
         f"The published formula on the mixture table: {wrong}",
     )

@@ -72,9 +72,8 @@ def _crossover(data: Any) -> Verdict:
     decided = np.abs(mean.values) > ERRORS * error.values
     wrong = int((decided & (np.sign(mean.values) != side)).sum())
     text = f"{int(decided.sum()) - wrong} of {int(decided.sum())} points that lie {ERRORS:g} standard errors from a tie"
-    return Verdict(
-        "differ" if wrong else "agree", f"{text} are on the predicted side; {int((~decided).sum())} undecided"
-    )
+    word = "differ" if wrong else "agree" if decided.any() else "void"
+    return Verdict(word, f"{text} are on the predicted side; {int((~decided).sum())} undecided")
 
 
 JUDGES: dict[str, Callable[[Any], Verdict]] = {

@@ -64,8 +64,10 @@ window.dash_clientside = window.dash_clientside || {};
     const graph = event.target.closest && event.target.closest("#pooled-phase-figure .js-plotly-plot");
     if (!graph || event.pointerType !== "touch") return;
     const area = graph.querySelector(".nsewdrag").getBoundingClientRect();
+    const { clientX: x, clientY: y } = event;
+    if (x < area.left || x > area.right || y < area.top || y > area.bottom) return; // an axis, or the scale of colours
     const { xaxis, yaxis } = graph._fullLayout;
-    const point = { x: xaxis.p2d(event.clientX - area.left), y: yaxis.p2d(event.clientY - area.top) };
+    const point = { x: xaxis.p2d(x - area.left), y: yaxis.p2d(y - area.top) };
     window.dash_clientside.set_props("pooled-clicked", { data: place(point) });
   }, { capture: true });
 
