@@ -175,6 +175,40 @@ def test_atoms_that_are_merged_leave_no_trace(exponent):
     assert np.allclose(law.inverse_map.value(p, xi, eta), x, rtol=1e-11)
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.4])
+def test_gaps_between_heavy_tokens_hold_no_mass_and_end_at_edges(gamma, scale):
+    t = np.arange(1, 20_001) ** -1.0
+    t /= t.mean()
+    law = SeparableLaw(0.3, gamma, t, [2.0], None, [0.7], scale)
+    xi, ends = law.inverse_map._isotropic.ends
+    assert len(ends) > 12  # spacing t/k of token k against the reach π t/sqrt(0.3·0.7·V) of its neighbours
+    assert (np.diff(ends.ravel()) > 0).all()
+    inside = ends[:, :1] + np.diff(ends, axis=1) * [1e-6, 0.1, 0.5, 0.9, 1 - 1e-6]
+    assert (law.pdf(inside) == 0).all()
+    assert (law.pdf(np.stack([ends[:, 0] * (1 - 1e-8), ends[:, 1] * (1 + 1e-8)])) > 0).all()
+    # a whole number of tokens lies above each gap
+    tokens = np.sum(t > xi[:, :1], axis=1)
+    above = 0.3 * t.size * law.sf(inside)
+    np.testing.assert_allclose(above, np.broadcast_to(tokens[:, None], above.shape), rtol=0, atol=1e-7)
+    # the equations of section 2 over all tokens, and the root that is followed down from above the axis
+    x = np.concatenate([inside[:, 1:4].ravel(), (ends[:-1, 1] + ends[1:, 0]) / 2])
+    p = law.inverse_map.physical(x)
+    root = x / (scale * 0.3 * 2.0 * (p + 0.7) * (1 + gamma * p))
+    np.testing.assert_allclose((t / (root[:, None] - t)).mean(axis=1) / 0.3, p, rtol=1e-8, atol=1e-11)
+    np.testing.assert_allclose(law.inverse_map.physical(x * (1 + 1e-9j)), p, rtol=0, atol=1e-6)
+
+
+def test_gaps_are_found_where_they_are_and_only_there():
+    def found(*arguments, **weights):
+        return len(SeparableLaw(0.5, 0.2, *arguments, **weights).inverse_map._isotropic.ends[0])
+
+    assert found(np.ones(3)) == 0
+    assert found([1.0, 1.5], frequency_weights=[0.9, 0.1]) == 0
+    assert found([1.0, 100.0], frequency_weights=[0.9, 0.1]) == 1
+    assert SeparableLaw(0.5, 0.2, [1.0, 100.0], [1.0, 2.0]).inverse_map._isotropic is None
+
+
 def test_refused_laws():
     for arguments, message in (
         ((0.0, 1.0, [1.0]), "delta must be"),

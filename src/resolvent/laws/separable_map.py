@@ -19,13 +19,16 @@ from typing import Any
 import numpy as np
 
 from resolvent.arguments import arrays, plain
-from resolvent.laws.poles import Poles, inverse_series
+from resolvent.laws.poles import Gaps, Poles, inverse_series, opened
+from resolvent.laws.poles import angle as angle_of
 from resolvent.laws.spectral_map import SpectralMap, lagrange_moment
 from resolvent.laws.sums import increasing_root
 
 __all__ = ["SeparableMap"]
 
 TABLE = 128  # points of the curve that are solved from scratch; a query starts between them
+FEWEST = 16  # the same of an interval of few tokens
+FLAT = 1e-3  # height over a half circle's below which a start is not trusted
 RESIDUAL = 1e-13  # relative, of a solved point
 ROUNDING = 1e-9  # residual at which a point has settled that no longer improves: p is nearly zero in a gap
 NEAR = 0.1  # relative change within which a real root continues a complex one
@@ -236,19 +239,57 @@ class SeparableMap(SpectralMap):
         return xi, eta
 
     @cached_property
-    def _table(self) -> tuple[Any, Any]:
-        """Splines of ξ and η over the angle of x = left + (right − left) sin²(angle/2), which opens both edges."""
+    def _isotropic(self) -> Gaps | None:
+        """The gaps in isotropic noise; otherwise they are not sought."""
+        if self.covariance.values.size > 1:
+            return None
+        unit, rank = self.scale * self.covariance.values[0], self.covariance.weights[0]
+        return Gaps(self.frequencies, self.delta, self.gamma, float(rank), float(unit))
+
+    def _eta(self, xi: np.ndarray) -> np.ndarray:
+        assert self._isotropic is not None
+        return self.covariance.values[0] * self._isotropic.at(xi)[2]
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, list[Any]]:
+        """Ends of intervals and gaps in turn, and splines over the angle of x in each, (ξ, η) and ξ.
+
+        x = left + (right − left) sin²(angle/2) opens both ends.
+        """
         from scipy.interpolate import CubicSpline
 
-        left, right = self._ends
-        angle = np.pi * (np.arange(TABLE) + 0.5) / TABLE
-        curve: Any = self._descend(left + (right - left) * np.sin(angle / 2) ** 2 + 0j)
-        ends = [self.pair(p) if np.isfinite(p) else None for p in self.critical]
-        for place, where, end in ((0.0, 0, ends[0]), (np.pi, angle.size + (ends[0] is not None), ends[1])):
-            if end is not None:
-                angle = np.insert(angle, where, place)
-                curve = tuple(np.insert(part, where, value) for part, value in zip(curve, end))
-        return CubicSpline(angle, curve[0]), CubicSpline(angle, curve[1])
+        gaps, inner = self._isotropic.ends if self._isotropic else np.empty((2, 0, 2))
+        edges = np.array([self._ends[0], *inner.ravel(), self._ends[1]])
+        ends: list[Any] = [self.pair(p) if np.isfinite(p) else None for p in self.critical]
+        ends[1:1] = list(zip(gaps.ravel(), self._eta(gaps.ravel()))) if gaps.size else []
+        t = self.frequencies.values
+        held = np.diff([0, *np.searchsorted(t, gaps[:, 0]), t.size])
+        count = np.clip(8 * held, FEWEST, TABLE) if gaps.size else [TABLE]
+        angles = [np.pi * (np.arange(n) + 0.5) / n for n in count]
+        x = [opened(low, top, a) for low, top, a in zip(edges[::2], edges[1::2], angles)]
+        curve: list[Any] = [self._descend(x[0] + 0j)]
+        if gaps.size:  # beside a token of its own ξ is nearly a half circle
+            high = np.append(gaps[1:, 0], ends[-1][0])
+            xi = [
+                opened(low, top, a) + 0.5j * (top - low) * np.sin(a)
+                for low, top, a in zip(gaps[:, 1], high, angles[1:])
+            ]
+            start, z = np.concatenate(xi), np.concatenate(x[1:]) + 0j
+            *both, failed = self._newton(z, start, self._eta(start))
+            failed |= both[0].imag < FLAT * start.imag
+            if failed.any():
+                both[0][failed], both[1][failed] = self._descend(z[failed])
+            curve += zip(*(np.split(part, np.cumsum(count[1:])[:-1]) for part in both))
+        pieces: list[Any] = []
+        for i, (angle, part) in enumerate(zip(angles, curve)):
+            for place, at, end in ((np.pi, angle.size, ends[2 * i + 1]), (0.0, 0, ends[2 * i])):
+                if end is not None:
+                    angle = np.insert(angle, at, place)
+                    part = tuple(np.insert(each, at, value) for each, value in zip(part, end))
+            pieces.append(CubicSpline(angle, np.stack(part, axis=1)))
+            if self._isotropic and i < len(gaps):
+                pieces.append(CubicSpline(*self._isotropic.points(i)))
+        return edges, pieces
 
     def _bulk(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """ξ, η at real x inside the ends of the support (i elsewhere), and whether x is inside."""
@@ -259,11 +300,20 @@ class SeparableMap(SpectralMap):
         here = np.flatnonzero(inside)
         if here.size:
             z = flat[here] + 0j
-            angle = 2 * np.arctan2(np.sqrt(z.real - left), np.sqrt(right - z.real))
-            start = [
-                s.real + 1j * np.maximum(s.imag, 1e-9 * np.abs(s)) for s in (f(angle) for f in self._table)
-            ]
-            a, b, failed = self._newton(z, *start)
+            edges, pieces = self._table
+            piece = np.searchsorted(edges, z.real) - 1
+            start = np.empty((2, z.size), dtype=complex)
+            for i in np.unique(piece):
+                mine = piece == i
+                start[:, mine] = pieces[i](angle_of(z.real[mine], *edges[i : i + 2])).T
+            gap = piece % 2 == 1
+            if self._isotropic and gap.any():
+                real = self._isotropic.inside(z.real[gap], start[0, gap].real, piece[gap] // 2)
+                xi[here[gap]], eta[here[gap]] = real, self._eta(real)
+                here, z, start = here[~gap], z[~gap], start[:, ~gap]
+            a, b, failed = self._newton(
+                z, *(s.real + 1j * np.maximum(s.imag, 1e-9 * np.abs(s)) for s in start)
+            )
             if failed.any():
                 a[failed], b[failed] = self._descend(z[failed])
             xi[here], eta[here] = a, b
