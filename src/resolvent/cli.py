@@ -297,7 +297,11 @@ def plan_command(as_json: bool, overlap: float, **given: Any) -> None:
 @click.option("--out", default="report", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--scale", type=click.Choice(SCALES), default="quick", show_default=True, help="How large.")
 @click.option(
-    "--only", multiple=True, type=click.Choice(list(FIGURES)), help="Only this figure (repeatable)."
+    "--only",
+    multiple=True,
+    metavar="FIGURE",
+    type=click.Choice(list(FIGURES)),
+    help=f"Only this figure (repeatable): {', '.join(FIGURES)}.",
 )
 @click.option(
     "--table",

@@ -89,7 +89,7 @@ def largest_root(law: Law, dimension: int) -> tuple[float, float]:
 
 
 def edge_statistics(eigenvalues: np.ndarray, law: Law, dimension: int) -> tuple[np.ndarray, float, float]:
-    """Tracy–Widom p-values of eigenvalues, each against the law of the *largest* one of pure noise.
+    """Tracy–Widom p-values of eigenvalues, each against the law of the largest one of pure noise.
 
     For all but the first the p-value is therefore conservative. Returns (p_values, centre, width).
     """
