@@ -119,7 +119,7 @@ class Reference:
             yield f".. autofunction:: {home}\n"
         else:  # a constant, or a command
             shown = repr(obj)
-            value = f"\n   :value: {shown}" if len(shown) < 300 and not shown.startswith("<") else ""
+            value = f"\n   :value: {shown}" if len(shown) < 300 and "<" not in shown else ""
             module, _, name = home.rpartition(".")
             yield f".. py:data:: {name}\n   :module: {module}{value}\n"
             for words in _help(obj):

@@ -136,7 +136,7 @@ class PooledSequences(TableSizes):
         ----------
         theory : {"infinite length", "1/T_eff^2 map", "population dynamics"}, optional
             By default the first from T_eff = 5 on, the second from 2 on, the third (a second or so of
-            computing) below. Docs/theory/finite_length.md, section 6.
+            computing) below. See docs/theory/finite_length.md, section 6.
 
         Returns
         -------
